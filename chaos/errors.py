@@ -1,0 +1,65 @@
+"""Every exception of the framework: one base, and one class per verdict that is not PASS.
+
+A message says what happened, where (file and line, service, point) and what to do next; where a
+name was wrong it ends with the nearest valid names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ChaosError(Exception):
+    """Base of everything that this project raises on purpose."""
+
+
+class PlanError(ChaosError):
+    """A plan cannot be loaded: its message names file, line, the wrong word and the right one."""
+
+
+class TargetError(ChaosError):
+    """The system under test could not be started, stopped, reset or observed."""
+
+
+class NotReady(TargetError):
+    """A service was not ready by its deadline."""
+
+
+class NotSettled(ChaosError):
+    """Work was still queued or in flight at the settle deadline; the message lists what."""
+
+
+class UndoError(ChaosError):
+    """An injected fault could not be undone."""
+
+
+class VerdictError(ChaosError):
+    """Base of the verdicts that turn a test red."""
+
+
+class Failed(VerdictError):
+    """FAIL: an invariant or an expectation was violated; the message carries the evidence."""
+
+
+class Vacuous(VerdictError):
+    """VACUOUS: a fault of the plan never struck, so the run proves nothing."""
+
+
+class Errored(VerdictError):
+    """ERROR: the framework or its environment broke; says nothing about the target."""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """End of a message for a misspelt ``word``: the closest of ``valid``, or all of them.
+
+    >>> nearest("crsh", ["crash", "delay"])
+    'did you mean `crash`?'
+    """
+    names = sorted(valid)
+    close = get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(f'`{name}`' for name in close)}?"
+    if not names:
+        return "there are none to choose from"
+    return f"choose one of {', '.join(f'`{name}`' for name in names)}"

@@ -1,0 +1,184 @@
+"""The world of a compute control plane: every record, guest and claim at one moment.
+
+Soft-deleted rows are not part of it: a user cannot see them. Identifiers are the control plane's
+own; states are Nova's, Cinder's and Neutron's own words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaos.target import World
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """A server that was accepted and is not in a cell yet (API database)."""
+
+    instance: str
+
+    @property
+    def key(self) -> str:
+        """The instance it is for."""
+        return self.instance
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceMapping:
+    """Which cell an instance lives in (API database); ``cell`` is None before scheduling."""
+
+    instance: str
+    cell: str | None
+
+    @property
+    def key(self) -> str:
+        """The instance it is for."""
+        return self.instance
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A server's record in a cell database. ``ram`` in MiB, ``disk`` in GiB."""
+
+    uuid: str
+    name: str
+    cell: str
+    host: str | None
+    vm_state: str
+    task_state: str | None
+    power_state: int
+    hidden: bool
+    vcpus: int
+    ram: int
+    disk: int
+    fault: str = ""
+
+    @property
+    def key(self) -> str:
+        """Cell and uuid: during a cross-cell move one instance has a record in two cells."""
+        return f"{self.cell}/{self.uuid}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDevice:
+    """A block device mapping: the compute side's record of an attached volume."""
+
+    id: str
+    cell: str
+    instance: str
+    volume: str
+    attachment: str
+    delete_on_termination: bool
+
+    @property
+    def key(self) -> str:
+        """Cell and row."""
+        return f"{self.cell}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume and its status; ``size`` in GiB."""
+
+    id: str
+    name: str
+    status: str
+    size: int
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The volume service's side of a block device; ``status`` is reserved, attaching or attached."""
+
+    id: str
+    volume: str
+    instance: str
+    status: str
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A network port; ``device`` is the instance it is bound to, or ''."""
+
+    id: str
+    device: str
+    host: str
+    status: str
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Placement's claim of ``amount`` of one resource class on one provider (a host's name)."""
+
+    consumer: str
+    provider: str
+    resource: str
+    amount: int
+
+    @property
+    def key(self) -> str:
+        """Consumer, provider and resource class."""
+        return f"{self.consumer}/{self.provider}/{self.resource}"
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What really runs, or could run, on a hypervisor; ``power`` is running, shutdown or crashed."""
+
+    host: str
+    uuid: str
+    power: str
+    disks: tuple[str, ...]
+    """The volumes connected to it, sorted."""
+
+    @property
+    def key(self) -> str:
+        """Host and uuid."""
+        return f"{self.host}/{self.uuid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An instance action of a cell database; it outlives its instance."""
+
+    request: str
+    instance: str
+    action: str
+    finished: bool
+    result: str
+
+    @property
+    def key(self) -> str:
+        """Request, instance and action."""
+        return f"{self.request}/{self.instance}/{self.action}"
+
+
+@dataclass(frozen=True)
+class CloudWorld(World):
+    """All of it. Actions are history, not resources, so they do not count as a leak."""
+
+    build_requests: tuple[BuildRequest, ...] = ()
+    instance_mappings: tuple[InstanceMapping, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    block_devices: tuple[BlockDevice, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    ports: tuple[Port, ...] = ()
+    allocations: tuple[Allocation, ...] = ()
+    guests: tuple[Guest, ...] = ()
+    actions: tuple[Action, ...] = ()
