@@ -1,0 +1,114 @@
+"""What one service of the control plane must know, read from its environment.
+
+======================== ===========================================================================
+variable                 meaning
+======================== ===========================================================================
+REFERENCE_SERVICE        this service's name, e.g. ``volume`` or ``compute-host1``
+REFERENCE_RUN_DIR        directory of the databases
+REFERENCE_PORT           port that this service listens on (services with an HTTP interface)
+REFERENCE_BIND           address that it listens on; ``127.0.0.1`` when not given
+REFERENCE_HOST           name of the host (compute and hypervisor)
+REFERENCE_BUS            ``address:port`` of the message broker
+REFERENCE_ENDPOINTS      ``name=url`` of every HTTP service, separated by commas
+REFERENCE_BUGS           names of the bug switches that are on, separated by commas
+REFERENCE_TOKEN_SECRET   key that signs the tokens, the same in every service
+REFERENCE_DATABASE       URL of a database, ``{name}`` being its name; SQLite files when not given
+======================== ===========================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+class ConfigError(Exception):
+    """A variable that this service needs is missing or malformed; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One service's configuration; a field that this kind of service does not need is empty."""
+
+    service: str
+    run_dir: Path
+    port: int
+    bind: str
+    host: str
+    bus: str
+    endpoints: Mapping[str, str]
+    bugs: frozenset[str]
+    token_secret: str
+    database: str
+
+    def endpoint(self, service: str) -> str:
+        """Base URL of another service, without a trailing slash.
+
+        Raises:
+            ConfigError: REFERENCE_ENDPOINTS does not name it.
+        """
+        try:
+            return self.endpoints[service]
+        except KeyError:
+            known = ", ".join(sorted(self.endpoints)) or "none"
+            raise ConfigError(
+                f"REFERENCE_ENDPOINTS names no `{service}`; it names {known}"
+            ) from None
+
+    def database_url(self, name: str) -> str:
+        """SQLAlchemy URL of the database called ``name``."""
+        return self.database.format(name=name)
+
+
+def from_environment(environment: Mapping[str, str]) -> Config:
+    """Read the configuration out of ``environment``.
+
+    Raises:
+        ConfigError: a variable is missing or malformed.
+    """
+    missing = [
+        name
+        for name in ("REFERENCE_SERVICE", "REFERENCE_RUN_DIR", "REFERENCE_TOKEN_SECRET")
+        if not environment.get(name)
+    ]
+    if missing:
+        raise ConfigError(f"the environment lacks {', '.join(missing)}")
+    port = environment.get("REFERENCE_PORT", "0")
+    if not port.isdecimal():
+        raise ConfigError(f"REFERENCE_PORT must be a number, not {port!r}")
+    run_dir = Path(environment["REFERENCE_RUN_DIR"])
+    return Config(
+        service=environment["REFERENCE_SERVICE"],
+        run_dir=run_dir,
+        port=int(port),
+        bind=environment.get("REFERENCE_BIND", "127.0.0.1"),
+        host=environment.get("REFERENCE_HOST", ""),
+        bus=environment.get("REFERENCE_BUS", ""),
+        endpoints=_endpoints(environment.get("REFERENCE_ENDPOINTS", "")),
+        bugs=frozenset(_words(environment.get("REFERENCE_BUGS", ""))),
+        token_secret=environment["REFERENCE_TOKEN_SECRET"],
+        database=environment.get("REFERENCE_DATABASE", f"sqlite:///{run_dir}/{{name}}.sqlite"),
+    )
+
+
+@cache
+def current() -> Config:
+    """Read this process's configuration once; never before a warm parent has forked."""
+    return from_environment(os.environ)
+
+
+def _words(text: str) -> list[str]:
+    return [word for part in text.split(",") if (word := part.strip())]
+
+
+def _endpoints(text: str) -> dict[str, str]:
+    found = {}
+    for word in _words(text):
+        name, equals, url = word.partition("=")
+        if not equals or not url.startswith("http"):
+            raise ConfigError(f"REFERENCE_ENDPOINTS wants name=http://…, not {word!r}")
+        found[name] = url.rstrip("/")
+    return found

@@ -1,0 +1,76 @@
+"""A service's own database, through SQLAlchemy Core: SQLite files, or what the URL names.
+
+Transactions are short: none may span a call to another service or a point where a fault can hold
+the thread, or one held request would hold all writers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+
+from targets.reference import config
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """One database and its connections, for any number of threads."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _server(url)
+        self._reader = self.engine.execution_options(reading=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Read and write as one step: committed at the end of the block, undone by an exception."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Read one consistent state, without waiting for writers."""
+        with self._reader.begin() as connection:
+            yield connection
+
+    def create(self, metadata: MetaData) -> None:
+        """Create the tables that do not exist yet."""
+        with self.transaction() as connection:
+            metadata.create_all(connection)
+
+
+def open_database(name: str, metadata: MetaData) -> Database:
+    """Open this service's database ``name`` (see :class:`~.config.Config`), creating its tables."""
+    database = Database(config.current().database_url(name))
+    database.create(metadata)
+    return database
+
+
+def _server(url: str) -> Engine:
+    return create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=True)
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, pool_size=8, max_overflow=-1)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        # What a killed process wrote is in the kernel already; only a power cut could lose it.
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer that began as a reader could not wait for another writer: SQLite would have to
+        # break its snapshot, and answers "database is locked" at once.
+        reading = connection.get_execution_options().get("reading")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
