@@ -1,0 +1,183 @@
+"""What must be undone, written down before it is done.
+
+A fault writes its undo into the run directory first and strikes then. Whoever is alive afterwards
+(the engine, or the reaper when the runner died) executes what is still open, newest first.
+Undoing twice is harmless: an entry says how the world should be, not how to move it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import signal
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from chaos import procfs
+from chaos.errors import UndoError
+
+
+class Entry(ABC):
+    """One undo: a frozen dataclass of JSON values, defined at the top of an importable module.
+
+    A new kind is a new subclass, anywhere: the log names it by module and class, so that the
+    reaper, a process of its own, finds it too.
+    """
+
+    @abstractmethod
+    def undo(self) -> None:
+        """Make the fault undone; do nothing when it is so already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thaw(Entry):
+    """Let a stopped process and its process group run on.
+
+    ``started`` is its start time (:func:`chaos.procfs.started`): another process that got the same
+    pid since is not touched.
+    """
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> Thaw:
+        """The entry for the process that has this pid now.
+
+        Raises:
+            UndoError: there is none.
+        """
+        started = procfs.started(pid)
+        if started is None:
+            raise UndoError(f"process {pid} is gone; there is nothing to freeze and thaw")
+        return cls(pid, started)
+
+    def undo(self) -> None:
+        """Send SIGCONT, to the whole group when it leads one."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            # Compared while the pidfd is held, and sent through it: no moment for a recycled pid.
+            if procfs.started(self.pid) != self.started:
+                return
+            signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+            if procfs.group(self.pid) == self.pid:
+                os.killpg(self.pid, signal.SIGCONT)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(pidfd)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePath(Entry):
+    """Remove a file, or a directory with all that is in it."""
+
+    path: str
+
+    def undo(self) -> None:
+        """Remove it."""
+        path = Path(self.path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An entry as the log holds it; its kind is resolved only when it is executed."""
+
+    token: int
+    kind: str
+    arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.kind}({given})"
+
+    def undo(self) -> None:
+        """Execute it."""
+        module, _, name = self.kind.partition(":")
+        kind = getattr(importlib.import_module(module), name)
+        if not issubclass(kind, Entry):
+            raise UndoError(f"{self.kind} is not a kind of undo entry")
+        kind(**self.arguments).undo()
+
+
+class UndoLog:
+    """The open undos of a run: JSON lines in ``<run_dir>/undo.jsonl``; safe from any thread."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / "undo.jsonl"
+        self._lock = threading.Lock()
+        self._next = max((token for token, _ in self._lines()), default=0) + 1
+
+    def push(self, entry: Entry) -> int:
+        """Write ``entry`` down, before its fault is injected; the token is for :meth:`done`."""
+        kind = type(entry)
+        # Raises TypeError for a class that is not a dataclass, before anything is written.
+        arguments = asdict(entry)  # type: ignore[call-overload]
+        with self._lock:
+            token, self._next = self._next, self._next + 1
+            self._write(
+                token=token, kind=f"{kind.__module__}:{kind.__qualname__}", arguments=arguments
+            )
+        return token
+
+    def done(self, token: int) -> None:
+        """Note that the undo is not needed any more."""
+        with self._lock:
+            self._write(token=token, done=True)
+
+    @property
+    def open(self) -> tuple[Open, ...]:
+        """What is still to be undone, oldest first."""
+        found: dict[int, Open] = {}
+        for token, line in self._lines():
+            if "kind" in line:
+                found[token] = Open(token, line["kind"], line["arguments"])
+            else:
+                found.pop(token, None)
+        return tuple(found.values())
+
+    def undo_all(self) -> None:
+        """Execute everything open, newest first, whatever fails on the way.
+
+        Raises:
+            UndoError: some could not be undone, after all were tried; they stay open.
+        """
+        failures: list[str] = []
+        for entry in reversed(self.open):
+            try:
+                entry.undo()
+            except Exception as error:
+                failures.append(f"{entry}: {type(error).__name__}: {error}")
+            else:
+                self.done(entry.token)
+        if failures:
+            raise UndoError("could not undo " + "; ".join(failures))
+
+    def _write(self, **line: object) -> None:
+        # One unbuffered append: what a killed runner has written is in the file.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, json.dumps(line).encode() + b"\n")
+        finally:
+            os.close(descriptor)
+
+    def _lines(self) -> list[tuple[int, dict[str, Any]]]:
+        try:
+            text = self.path.read_text()
+        except FileNotFoundError:
+            return []
+        # A last line without its end was being written when the runner died: nothing had struck.
+        whole = text.rpartition("\n")[0]
+        return [(line["token"], line) for line in map(json.loads, whole.splitlines())]
