@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
@@ -16,6 +17,11 @@ from sqlalchemy.engine import make_url
 from targets.reference import config
 
 BUSY_TIMEOUT_MS = 10_000
+
+
+def utc_now() -> str:
+    """Return the time in the form in which all services keep and show it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Database:

@@ -74,10 +74,14 @@ def fault_body(error: HttpError) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked: ``path`` holds the route's parameters, ``body`` the parsed JSON."""
+    """What a client asked.
+
+    ``base`` is this service's URL as the client knows it, without a trailing slash; ``path`` holds
+    the route's parameters, ``body`` the parsed JSON.
+    """
 
     method: str
-    url: str
+    base: str
     path: Mapping[str, str]
     query: QueryParams
     headers: Headers
@@ -159,8 +163,8 @@ class Api:
             try:
                 caller = anonymous if public else _authenticated(headers, request_id)
                 request = Request(
-                    http.method, str(http.url), http.path_params, http.query_params, headers,
-                    _parsed(headers, raw),
+                    http.method, str(http.base_url).rstrip("/"), http.path_params,
+                    http.query_params, headers, _parsed(headers, raw),
                 )  # fmt: skip
                 with context.use(caller):
                     response = _response(handler(request))

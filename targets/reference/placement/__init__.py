@@ -1,0 +1,1 @@
+"""Placement service: providers, inventories and the allocations that consumers hold."""

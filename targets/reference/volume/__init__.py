@@ -1,0 +1,1 @@
+"""Volume service: volumes and their attachments, after Cinder v3."""
