@@ -1,0 +1,287 @@
+"""A process's connection to the broker: publish, call, consume."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from targets.reference.bus.frames import Decoder, Frame, encode
+
+LOG = logging.getLogger(__name__)
+
+CONFIRM_S = 10.0
+CALL_S = 60.0
+
+
+class BusUnreachable(Exception):
+    """The broker did not confirm in time; the message may have been queued or not."""
+
+
+class CallTimeout(Exception):
+    """Nobody answered a call in time; it may still be carried out."""
+
+
+class CallLost(Exception):
+    """The worker died while it carried out the call, or the broker did; nobody will answer."""
+
+
+class RemoteError(Exception):
+    """The method that was called raised; ``kind`` is the exception's class name there."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+Handler = Callable[[Frame], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscription:
+    queue: str
+    handler: Handler
+    limit: int
+    threads: ThreadPoolExecutor
+
+
+@dataclass(slots=True)
+class _Link:
+    """One TCP connection; a new one is made when the broker comes back."""
+
+    socket: socket.socket
+    sending: threading.Lock = field(default_factory=threading.Lock)
+
+    def send(self, frame: Frame) -> None:
+        data = encode(frame)
+        with self.sending:
+            self.socket.sendall(data)
+
+
+class Bus:
+    """Talks to the broker at ``address`` (``host:port``), from any number of threads.
+
+    It connects at first use, and again whenever the broker comes back; then it subscribes anew and
+    calls ``on_reconnect``.
+    """
+
+    def __init__(self, address: str, on_reconnect: Callable[[], None] = lambda: None) -> None:
+        host, _, port = address.rpartition(":")
+        self._address = (host, int(port))
+        self._on_reconnect = on_reconnect
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Future[Frame]] = {}
+        self._subscriptions: list[_Subscription] = []
+        self._state = threading.Condition()
+        self._link: _Link | None = None
+        self._reader: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def publish(self, queue: str, body: Frame, delay_s: float = 0.0) -> None:
+        """Return once the broker has the message; it is handed on after ``delay_s`` seconds.
+
+        Raises:
+            BusUnreachable: the broker did not confirm it within ten seconds.
+        """
+        self._confirmed({"op": "publish", "queue": queue, "body": body, "delay_s": delay_s})
+
+    def call(self, queue: str, body: Frame, timeout_s: float = CALL_S) -> Any:
+        """Publish and wait for what the handler returns.
+
+        Raises:
+            RemoteError: the handler raised.
+            CallLost: the worker or the broker died.
+            CallTimeout: no answer within ``timeout_s`` seconds.
+            BusUnreachable: there is no broker.
+        """
+        deadline = time.monotonic() + timeout_s
+        number, future = self._send({"op": "call", "queue": queue, "body": body}, deadline)
+        try:
+            reply = future.result(deadline - time.monotonic())
+        except TimeoutError:
+            raise CallTimeout(
+                f"no answer to {queue}: {body.get('method')} within {timeout_s} s"
+            ) from None
+        except ConnectionError as error:
+            raise CallLost(f"the broker went away during {queue}: {body.get('method')}") from error
+        finally:
+            self._waiting.pop(number, None)
+        if "lost" in reply:
+            raise CallLost(f"the worker died while it carried out {reply['lost']}")
+        if "error" in reply:
+            raise RemoteError(**reply["error"])
+        return reply["result"]
+
+    def consume(self, queue: str, handler: Handler, threads: int = 32) -> None:
+        """Give each message's body to ``handler`` in a thread; return once the broker knows.
+
+        At most ``threads`` messages are taken at a time; the others stay in the queue.
+        """
+        pool = ThreadPoolExecutor(threads, thread_name_prefix=queue)
+        self._subscriptions.append(_Subscription(queue, handler, threads, pool))
+        self._confirmed({"op": "consume", "queue": queue, "limit": threads})
+
+    def drain(self, deadline_s: float) -> list[str]:
+        """Wait until nothing is queued or in flight; say what still is after ``deadline_s``."""
+        frame = {"op": "drain", "deadline_s": deadline_s}
+        pending: list[str] = self._confirmed(frame, deadline_s + CONFIRM_S)["pending"]
+        return pending
+
+    def purge(self) -> None:
+        """Throw away every message that waits in a queue."""
+        self._confirmed({"op": "purge"})
+
+    def stats(self) -> Frame:
+        """Return queue depths (``queues``), what is ``in_flight``, and how many were delivered."""
+        return self._confirmed({"op": "stats"})
+
+    def close(self) -> None:
+        """Disconnect; what this process worked on is lost to the broker."""
+        self._closed.set()
+        with self._state:
+            self._state.notify_all()
+            link, reader = self._link, self._reader
+        if link:
+            _hang_up(link.socket)
+        if reader:
+            reader.join(CONFIRM_S)
+        for subscription in self._subscriptions:
+            subscription.threads.shutdown(wait=False, cancel_futures=True)
+
+    def _confirmed(self, frame: Frame, timeout_s: float = CONFIRM_S) -> Frame:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            number, future = self._send(frame, deadline)
+            try:
+                return future.result(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise BusUnreachable(f"no confirmation of {frame['op']} in {timeout_s} s") from None
+            except ConnectionError:
+                # The broker died before it confirmed. A second copy does no harm (every handler
+                # can be run twice); a lost one would.
+                continue
+            finally:
+                self._waiting.pop(number, None)
+
+    def _send(self, frame: Frame, deadline: float) -> tuple[int, Future[Frame]]:
+        while True:
+            link = self._connected(deadline)
+            number, future = next(self._numbers), Future[Frame]()
+            self._waiting[number] = future
+            try:
+                link.send({**frame, "id": number})
+            except OSError:
+                self._waiting.pop(number, None)
+                self._lost(link)
+                continue
+            if self._link is not link:  # died meanwhile: perhaps before the future was known
+                self._fail(number, future)
+            return number, future
+
+    def _connected(self, deadline: float) -> _Link:
+        with self._state:
+            if self._reader is None:
+                self._reader = threading.Thread(target=self._run, name="bus", daemon=True)
+                self._reader.start()
+            while self._link is None:
+                if self._closed.is_set():
+                    raise BusUnreachable("this connection to the broker is closed")
+                if not self._state.wait(deadline - time.monotonic()):
+                    raise BusUnreachable("no broker at {}:{}".format(*self._address))
+            return self._link
+
+    def _run(self) -> None:
+        again = False
+        while not self._closed.is_set():
+            link = self._connect()
+            if link is None:
+                return
+            try:
+                for subscription in list(self._subscriptions):
+                    link.send(
+                        {"op": "consume", "queue": subscription.queue, "limit": subscription.limit}
+                    )
+                with self._state:
+                    self._link = link
+                    self._state.notify_all()
+                if again:
+                    threading.Thread(target=self._on_reconnect, daemon=True).start()
+                again = True
+                self._read(link)
+            except OSError:
+                pass
+            self._lost(link)
+
+    def _connect(self) -> _Link | None:
+        pause_s = 0.01
+        while not self._closed.is_set():
+            try:
+                connection = socket.create_connection(self._address, timeout=CONFIRM_S)
+            except OSError:
+                self._closed.wait(pause_s)
+                pause_s = min(2 * pause_s, 0.2)
+                continue
+            connection.settimeout(None)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return _Link(connection)
+        return None
+
+    def _read(self, link: _Link) -> None:
+        decoder = Decoder()
+        while data := link.socket.recv(1 << 16):
+            for frame in decoder.feed(data):
+                if frame["op"] == "deliver":
+                    self._dispatch(link, frame)
+                    continue
+                if frame["op"] == "reply":
+                    link.send({"op": "received", "id": frame["id"]})
+                future = self._waiting.pop(frame.get("id", 0), None)
+                if future:
+                    future.set_result(frame)
+
+    def _dispatch(self, link: _Link, frame: Frame) -> None:
+        for subscription in self._subscriptions:
+            if subscription.queue == frame["queue"]:
+                subscription.threads.submit(self._work, link, subscription.handler, frame)
+                return
+        raise LookupError(f"a message came for {frame['queue']}, which nobody here consumes")
+
+    def _work(self, link: _Link, handler: Handler, frame: Frame) -> None:
+        done: Frame = {"op": "done", "delivery": frame["delivery"]}
+        try:
+            done["reply"] = {"result": handler(frame["body"])}
+        except Exception as error:
+            if not frame["call"]:
+                LOG.exception("%s: %s failed", frame["queue"], frame["body"].get("method"))
+            done["reply"] = {"error": {"kind": type(error).__name__, "message": str(error)}}
+        if not frame["call"]:
+            del done["reply"]
+        try:
+            link.send(done)
+        except OSError:
+            LOG.warning("the broker went away during %s", frame["queue"])
+
+    def _lost(self, link: _Link) -> None:
+        with self._state:
+            if self._link is link:
+                self._link = None
+        _hang_up(link.socket)
+        for number, future in list(self._waiting.items()):
+            self._fail(number, future)
+
+    def _fail(self, number: int, future: Future[Frame]) -> None:
+        if self._waiting.pop(number, None):
+            future.set_exception(ConnectionError("the broker went away"))
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()

@@ -1,0 +1,310 @@
+"""The broker: named queues over TCP, and the count of what is not done yet.
+
+A message leaves its queue when it is handed to a consumer, as oslo.messaging acknowledges before it
+dispatches: what a worker was doing when it died is lost, what still waits in the queue is not. The
+consumer tells when its handler has ended; until then the message is *in flight*. A handler sends
+everything over one connection, in order, so the messages that it published are counted before it
+is counted as ended, and :meth:`Broker.drain` has no gap in which a chain of casts looks finished.
+
+The reply to a call is in flight until its caller has it; the caller of a call whose worker died is
+told so. A reply to a dead caller is dropped.
+
+======== ================================== ====================================================
+op       fields                             answer
+======== ================================== ====================================================
+publish  id, queue, body, delay_s           ok
+call     id, queue, body                    reply, with result, error or lost
+consume  id, queue, limit                   ok, then deliver frames (delivery, body)
+done     delivery, and reply for a call
+received id of the reply
+drain    id, deadline_s                     ok; pending is empty, or says what there still is
+purge    id                                 ok
+stats    id                                 ok with queues, in_flight, delivered
+======== ================================== ====================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import signal
+import socket
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from targets.reference import config
+from targets.reference.bus.frames import Decoder, Frame, encode
+from targets.reference.context import log_to_stderr
+from targets.reference.web import notify_ready
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who waits for an answer, and under which id of his."""
+
+    caller: Connection
+    id: int
+
+    def answer(self, frame: Frame) -> None:
+        """Send the answer, if the caller still lives."""
+        if not self.caller.closed:
+            self.caller.unreceived.add(self.id)
+            self.caller.send({"op": "reply", "id": self.id, **frame})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """A message and, for a call, who waits for its answer."""
+
+    queue: str
+    body: Frame
+    call: Call | None = None
+
+    def __str__(self) -> str:
+        return f"{self.queue}: {self.body.get('method', '?')}"
+
+
+@dataclass(slots=True)
+class Queue:
+    """Messages that wait, and who takes them."""
+
+    messages: deque[Message] = field(default_factory=deque)
+    consumers: deque[Consumer] = field(default_factory=deque)
+
+
+@dataclass(slots=True, eq=False)
+class Consumer:
+    """One subscription; ``free`` is how many more messages it can work on now."""
+
+    connection: Connection
+    queue: str
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message in a worker's hands."""
+
+    message: Message
+    consumer: Consumer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drain:
+    """Somebody waits until nothing is pending."""
+
+    connection: Connection
+    id: int
+
+
+class Broker:
+    """All queues and everything in flight. Runs in one event loop, so each step is atomic."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, Queue] = {}
+        self.deliveries: dict[int, Delivery] = {}
+        self.delayed: dict[Message, asyncio.TimerHandle] = {}
+        self.connections: set[Connection] = set()
+        self.delivered = 0
+        self._drains: dict[Drain, asyncio.TimerHandle] = {}
+        self._numbers = itertools.count(1)
+
+    def publish(self, message: Message, delay_s: float = 0.0) -> None:
+        """Put a message into its queue, now or after a delay; it counts as pending at once."""
+        if delay_s > 0:
+            loop = asyncio.get_running_loop()
+            self.delayed[message] = loop.call_later(delay_s, self._mature, message)
+            return
+        queue = self.queues.setdefault(message.queue, Queue())
+        queue.messages.append(message)
+        self._dispatch(queue)
+
+    def consume(self, connection: Connection, name: str, limit: int) -> None:
+        """Hand this connection the messages of a queue, at most ``limit`` at a time."""
+        queue = self.queues.setdefault(name, Queue())
+        if any(consumer.connection is connection for consumer in queue.consumers):
+            return
+        queue.consumers.append(Consumer(connection, name, limit))
+        self._dispatch(queue)
+
+    def done(self, number: int, reply: Frame | None) -> None:
+        """Take a message off a worker's hands, and pass on its reply."""
+        delivery = self.deliveries.pop(number)
+        if delivery.message.call and reply is not None:
+            delivery.message.call.answer(reply)
+        delivery.consumer.free += 1
+        self._dispatch(self.queues[delivery.consumer.queue])
+        self._settle()
+
+    def disconnect(self, connection: Connection) -> None:
+        """Forget a dead peer: what it worked on is lost, what waits for it stays."""
+        self.connections.discard(connection)
+        for drain in [drain for drain in self._drains if drain.connection is connection]:
+            self._drains.pop(drain).cancel()
+        for queue in self.queues.values():
+            queue.consumers = deque(c for c in queue.consumers if c.connection is not connection)
+        lost = [n for n, d in self.deliveries.items() if d.consumer.connection is connection]
+        for number in lost:
+            message = self.deliveries.pop(number).message
+            LOG.warning("lost with its worker: %s", message)
+            if message.call:
+                message.call.answer({"lost": str(message)})
+        self._settle()
+
+    def purge(self) -> None:
+        """Throw away every message that waits."""
+        waiting = [*self.delayed, *(m for queue in self.queues.values() for m in queue.messages)]
+        for timer in self.delayed.values():
+            timer.cancel()
+        self.delayed.clear()
+        for queue in self.queues.values():
+            queue.messages.clear()
+        for message in waiting:
+            if message.call:
+                message.call.answer({"lost": str(message)})
+        self._settle()
+
+    def drain(self, connection: Connection, number: int, deadline_s: float) -> None:
+        """Answer as soon as nothing is pending, at the latest after ``deadline_s`` seconds."""
+        drain = Drain(connection, number)
+        loop = asyncio.get_running_loop()
+        self._drains[drain] = loop.call_later(deadline_s, self._drained, drain)
+        self._settle()
+
+    def pending(self) -> Iterator[str]:
+        """Say, one by one, what is queued, delayed or in flight."""
+        for name, queue in self.queues.items():
+            if queue.messages:
+                methods = ", ".join(str(m.body.get("method", "?")) for m in queue.messages)
+                listens = "" if queue.consumers else ", nobody listens"
+                yield f"{name}: {len(queue.messages)} queued ({methods}){listens}"
+        yield from (f"{message} waits to be tried again" for message in self.delayed)
+        yield from (f"{delivery.message} in flight" for delivery in self.deliveries.values())
+        for connection in self.connections:
+            yield from (f"reply {number} not received" for number in connection.unreceived)
+
+    def received(self, connection: Connection, number: int) -> None:
+        """Note that a caller has its reply."""
+        connection.unreceived.discard(number)
+        self._settle()
+
+    def _mature(self, message: Message) -> None:
+        del self.delayed[message]
+        self.publish(message)
+
+    def _dispatch(self, queue: Queue) -> None:
+        while queue.messages:
+            for _ in queue.consumers:
+                consumer = queue.consumers[0]
+                queue.consumers.rotate(-1)
+                if consumer.free:
+                    break
+            else:
+                return
+            message = queue.messages.popleft()
+            number = next(self._numbers)
+            consumer.free -= 1
+            self.delivered += 1
+            self.deliveries[number] = Delivery(message, consumer)
+            frame = {"op": "deliver", "delivery": number, "queue": message.queue}
+            consumer.connection.send(
+                {**frame, "call": message.call is not None, "body": message.body}
+            )
+
+    def _settle(self) -> None:
+        if self._drains and next(self.pending(), None) is None:
+            for drain in list(self._drains):
+                self._drained(drain)
+
+    def _drained(self, drain: Drain) -> None:
+        self._drains.pop(drain).cancel()
+        drain.connection.send({"op": "ok", "id": drain.id, "pending": list(self.pending())})
+
+
+class Connection(asyncio.Protocol):
+    """One peer."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.unreceived: set[int] = set()
+        self.closed = False
+        self._decoder = Decoder()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet a new peer."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.broker.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the peer."""
+        self.closed = True
+        self.broker.disconnect(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Obey what the peer sent."""
+        for frame in self._decoder.feed(data):
+            self._obey(frame)
+
+    def send(self, frame: Frame) -> None:
+        """Send one frame."""
+        self._transport.write(encode(frame))
+
+    def _obey(self, frame: Frame) -> None:
+        broker, number = self.broker, frame.get("id", 0)
+        answer: Frame = {"op": "ok", "id": number}
+        match frame["op"]:
+            case "publish":
+                broker.publish(_message(frame), frame.get("delay_s", 0.0))
+            case "call":
+                return broker.publish(_message(frame, Call(self, number)))
+            case "consume":
+                broker.consume(self, frame["queue"], frame["limit"])
+            case "done":
+                return broker.done(frame["delivery"], frame.get("reply"))
+            case "received":
+                return broker.received(self, number)
+            case "drain":
+                return broker.drain(self, number, frame["deadline_s"])
+            case "purge":
+                broker.purge()
+            case "stats":
+                answer["queues"] = {name: len(q.messages) for name, q in broker.queues.items()}
+                answer["in_flight"] = [str(d.message) for d in broker.deliveries.values()]
+                answer["delivered"] = broker.delivered
+            case other:
+                LOG.error("a peer asked for `%s`, which this broker does not know", other)
+                return self._transport.close()
+        return self.send(answer)
+
+
+def _message(frame: Frame, call: Call | None = None) -> Message:
+    return Message(frame["queue"], frame["body"], call)
+
+
+async def serve(listener: socket.socket) -> None:
+    """Serve on a listening socket until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    broker = Broker()
+    await loop.create_server(lambda: Connection(broker), sock=listener)
+    notify_ready()
+    await stop.wait()
+
+
+def main() -> None:
+    """Run the broker at the address in ``REFERENCE_BUS``."""
+    log_to_stderr()
+    address, _, port = config.current().bus.rpartition(":")
+    # asyncio turns Nagle's algorithm off only for sockets that name their protocol.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, int(port)))
+        listener.listen(128)
+        asyncio.run(serve(listener))

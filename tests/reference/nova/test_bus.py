@@ -1,0 +1,311 @@
+"""The bus over real sockets: the broker is a process of its own and is really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from targets.reference import context
+from targets.reference.bus import (
+    Bus,
+    BusUnreachable,
+    CallLost,
+    CallTimeout,
+    RemoteError,
+    RpcClient,
+    RpcServer,
+)
+from targets.reference.bus.frames import Decoder, encode
+from targets.reference.context import RequestContext
+
+DEADLINE_S = 10.0
+
+
+class Broker:
+    def __init__(self, run_dir: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self._run_dir = run_dir
+        self.start()
+
+    def start(self) -> None:
+        notify = self._run_dir / "notify"
+        notify.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(str(notify))
+            ready.settimeout(DEADLINE_S)
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", "from targets.reference.bus.server import main; main()"],
+                env={
+                    **os.environ,
+                    "REFERENCE_SERVICE": "bus",
+                    "REFERENCE_RUN_DIR": str(self._run_dir),
+                    "REFERENCE_TOKEN_SECRET": "-",
+                    "REFERENCE_BUS": self.address,
+                    "NOTIFY_SOCKET": str(notify),
+                },
+                stderr=subprocess.DEVNULL,
+            )
+            assert ready.recv(64) == b"READY=1"
+
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    running = Broker(tmp_path_factory.mktemp("bus"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def connect(broker: Broker) -> Iterator[Callable[[], Bus]]:
+    made: list[Bus] = []
+
+    def connect() -> Bus:
+        made.append(Bus(broker.address))
+        return made[-1]
+
+    yield connect
+    for bus in made:
+        bus.close()
+    sweeper = Bus(broker.address)
+    sweeper.purge()
+    sweeper.close()
+
+
+Connect = Callable[[], Bus]
+
+
+class Held:
+    """A handler that tells when it has begun and waits to be let go."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.begun, self.go, self._then = threading.Event(), threading.Event(), then
+
+    def __call__(self, _: object) -> object:
+        self.begun.set()
+        assert self.go.wait(DEADLINE_S)
+        return self._then()
+
+
+def test_a_message_waits_for_a_consumer_that_comes_later(connect: Connect) -> None:
+    connect().publish("later", {"method": "hello"})
+    got = threading.Event()
+    connect().consume("later", lambda _: got.set())
+    assert got.wait(DEADLINE_S)
+
+
+def test_messages_that_a_dead_consumer_had_not_taken_go_to_the_next_one(connect: Connect) -> None:
+    held = Held()
+    dying = connect()
+    dying.consume("work", held, threads=1)
+    producer = connect()
+    for number in (1, 2):
+        producer.publish("work", {"method": str(number)})
+    assert held.begun.wait(DEADLINE_S)
+    dying.close()
+    held.go.set()
+    got: list[str] = []
+    connect().consume("work", lambda body: got.append(body["method"]))
+    assert producer.drain(DEADLINE_S) == []
+    assert got == ["2"]
+
+
+def test_a_message_in_a_dead_workers_hands_is_lost_and_no_longer_in_flight(
+    connect: Connect,
+) -> None:
+    held = Held()
+    worker = connect()
+    worker.consume("lost", held)
+    producer = connect()
+    producer.publish("lost", {"method": "build"})
+    assert held.begun.wait(DEADLINE_S)
+    worker.close()
+    held.go.set()
+    assert producer.drain(DEADLINE_S) == []
+
+
+def test_a_call_returns_what_the_handler_returns(connect: Connect) -> None:
+    connect().consume("sum", lambda body: sum(body["numbers"]))
+    assert connect().call("sum", {"method": "add", "numbers": [1, 2, 3]}) == 6
+
+
+def test_a_call_that_raises_there_raises_here(connect: Connect) -> None:
+    def refuse(_: object) -> None:
+        raise ValueError("no such host")
+
+    connect().consume("refuse", refuse)
+    with pytest.raises(RemoteError, match="ValueError: no such host"):
+        connect().call("refuse", {"method": "select"})
+
+
+def test_a_call_that_nobody_serves_times_out(connect: Connect) -> None:
+    with pytest.raises(CallTimeout, match="nobody: select"):
+        connect().call("nobody", {"method": "select"}, timeout_s=0.05)
+
+
+def test_the_caller_learns_at_once_that_the_worker_died(connect: Connect) -> None:
+    held = Held()
+    worker = connect()
+    worker.consume("mortal", held)
+    killer = threading.Thread(target=lambda: (held.begun.wait(DEADLINE_S), worker.close()))
+    killer.start()
+    with pytest.raises(CallLost, match="mortal: select"):
+        connect().call("mortal", {"method": "select"}, timeout_s=DEADLINE_S)
+    held.go.set()
+    killer.join()
+
+
+def test_the_reply_to_a_dead_caller_is_dropped(connect: Connect) -> None:
+    held = Held()
+    connect().consume("slow", held)
+    caller = connect()
+
+    def ask() -> None:
+        with pytest.raises(CallLost):
+            caller.call("slow", {"method": "select"})
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert held.begun.wait(DEADLINE_S)
+    caller.close()
+    thread.join()
+    held.go.set()
+    assert connect().drain(DEADLINE_S) == []
+
+
+def test_drain_has_no_gap_in_a_chain_of_casts(connect: Connect) -> None:
+    first, second = connect(), connect()
+    ended: list[int] = []
+
+    def pass_on(body: dict[str, int]) -> None:
+        if body["left"]:
+            target = "chain.b" if body["left"] % 2 else "chain.a"
+            (first if target == "chain.b" else second).publish(target, {"left": body["left"] - 1})
+        else:
+            ended.append(1)
+
+    first.consume("chain.a", pass_on)
+    second.consume("chain.b", pass_on)
+    observer = connect()
+    for _ in range(20):
+        before = len(ended)
+        observer.publish("chain.a", {"left": 20})
+        assert observer.drain(DEADLINE_S) == []
+        assert len(ended) == before + 1
+
+
+def test_drain_waits_for_a_handler_that_still_works(connect: Connect) -> None:
+    order: list[str] = []
+    held = Held(lambda: order.append("handler ended"))
+    connect().consume("busy", held)
+    observer = connect()
+    observer.publish("busy", {"method": "build"})
+    assert held.begun.wait(DEADLINE_S)
+    draining = threading.Thread(
+        target=lambda: (observer.drain(DEADLINE_S), order.append("drained"))
+    )
+    draining.start()
+    connect().stats()  # the broker has answered something that was asked after the drain
+    held.go.set()
+    draining.join()
+    assert order == ["handler ended", "drained"]
+
+
+def test_drain_says_at_its_deadline_what_is_queued_and_in_flight(connect: Connect) -> None:
+    held = Held()
+    connect().consume("compute.host1", held)
+    observer = connect()
+    observer.publish("compute.host1", {"method": "reboot"})
+    assert held.begun.wait(DEADLINE_S)
+    observer.publish("compute.host2", {"method": "terminate"})
+    pending = observer.drain(0.01)
+    held.go.set()
+    assert pending == [
+        "compute.host2: 1 queued (terminate), nobody listens",
+        "compute.host1: reboot in flight",
+    ]
+
+
+def test_a_delayed_message_counts_as_pending(connect: Connect) -> None:
+    got: list[object] = []
+    connect().consume("again", got.append)
+    observer = connect()
+    observer.publish("again", {"method": "recover"}, delay_s=0.05)
+    assert observer.drain(DEADLINE_S) == []
+    assert got == [{"method": "recover"}]
+
+
+def test_purge_empties_the_queues(connect: Connect) -> None:
+    bus = connect()
+    bus.publish("stale", {"method": "build"})
+    bus.purge()
+    assert bus.drain(DEADLINE_S) == []
+
+
+def test_the_request_context_travels_with_a_call(connect: Connect) -> None:
+    class Endpoint:
+        def who(self) -> list[str]:
+            here = context.current()
+            return [here.request_id, here.project_id, here.token]
+
+    RpcServer(connect(), "topic", "host1", Endpoint()).start()
+    with context.use(RequestContext("req-1", "demo", "user", "token")):
+        assert RpcClient(connect(), "topic").call("host1", "who") == ["req-1", "demo", "token"]
+
+
+def test_a_private_method_cannot_be_called(connect: Connect) -> None:
+    class Endpoint:
+        def _secret(self) -> str:
+            return "secret"
+
+    RpcServer(connect(), "private", "", Endpoint()).start()
+    with context.use(RequestContext("req-1")), pytest.raises(RemoteError, match="no public method"):
+        RpcClient(connect(), "private").call("", "_secret")
+
+
+def test_publishing_without_a_broker_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        bus = Bus(f"127.0.0.1:{reserved.getsockname()[1]}")
+        with pytest.raises(BusUnreachable, match="no broker at"):
+            bus.call("queue", {"method": "hello"}, timeout_s=0.05)
+        bus.close()
+
+
+def test_consumers_and_producers_come_back_with_the_broker(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
+    reconnected = threading.Event()
+    consumer = Bus(broker.address, on_reconnect=reconnected.set)
+    producer = Bus(broker.address)
+    consumer.consume("echo", lambda body: body["word"])
+    assert producer.call("echo", {"word": "before"}) == "before"
+    broker.kill()
+    broker.start()
+    assert reconnected.wait(DEADLINE_S)
+    try:
+        assert producer.call("echo", {"word": "after"}) == "after"
+    finally:
+        consumer.close()
+        producer.close()
+        broker.kill()
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_frames_survive_being_cut_anywhere(cut: int) -> None:
+    data = encode({"op": "ok"}) + encode({"id": 7})
+    decoder = Decoder()
+    frames = [*decoder.feed(data[:cut]), *decoder.feed(data[cut:])]
+    assert frames == [{"op": "ok"}, {"id": 7}]
