@@ -26,6 +26,10 @@ class NotReady(TargetError):
     """A service was not ready by its deadline."""
 
 
+class PointError(ChaosError):
+    """A point could not be armed or disarmed: its name is wrong, or a service does not answer."""
+
+
 class NotSettled(ChaosError):
     """Work was still queued or in flight at the settle deadline; the message lists what."""
 

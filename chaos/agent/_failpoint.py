@@ -1,0 +1,242 @@
+"""What happens when an armed function is called."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import dataclass
+from types import FunctionType, TracebackType
+from typing import Any, Literal, Protocol
+
+from ._hold import Hold
+from ._resolve import find_exception
+from ._shim import shim, twin
+
+
+class Guard(threading.local):
+    """``busy`` while this thread runs the agent's own code, which may call armed functions."""
+
+    busy = False
+
+
+guard = Guard()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One arm as the controller sent it; ``ask``: the controller decides whether a hit acts."""
+
+    arm: int
+    function: str
+    when: Literal["before", "after"]
+    request: str | None
+    ask: bool
+    action: dict[str, Any]
+
+
+class Reporter(Protocol):
+    """What a failpoint needs of the agent."""
+
+    def request_id(self) -> str | None:
+        """Of the current request."""
+
+    def strike(self, rule: Rule, request: str | None, raised: str) -> Hold | None:
+        """Report a hit; None when it shall not act."""
+
+
+class Failpoint:
+    """An armed function: one stand-in, however many rules there are for it.
+
+    It stays armed as long as it has rules. Calls in flight at a change end as they began.
+    """
+
+    def __init__(self, function: FunctionType, reporter: Reporter) -> None:
+        self._function = function
+        self._reporter = reporter
+        self._code = function.__code__
+        self._shim = shim(function.__code__, self)
+        self._twin: Callable[..., Any] = twin(function)
+        self._rules: tuple[Rule, ...] = ()
+        self._filtered = False
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """In the order in which they were armed; setting them arms or disarms the function."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: tuple[Rule, ...]) -> None:
+        self._filtered = any(rule.request is not None for rule in rules)
+        self._rules = rules
+        if rules:
+            self._function.__code__ = self._shim
+        elif self.armed:  # else someone replaced our stand-in: what is there now is theirs
+            self._function.__code__ = self._code
+
+    @property
+    def armed(self) -> bool:
+        """Whether the function's code is the stand-in right now."""
+        return self._function.__code__ is self._shim
+
+    # The three ways of performing a visit, for functions, coroutine functions and generators.
+
+    def call(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """Stand in for one call of a function."""
+        visit = self._visit()
+        if visit is None:
+            return self._twin(*args, **keywords)
+        for hold in visit.steps():
+            if hold is not None:
+                hold.block()
+                continue
+            with visit:
+                visit.value = self._twin(*args, **keywords)
+        return visit.result()
+
+    async def call_async(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """Stand in for one call of a coroutine function."""
+        visit = self._visit()
+        if visit is None:
+            return await self._coroutine(args, keywords)
+        for hold in visit.steps():
+            if hold is not None:
+                await hold.suspend()
+                continue
+            with visit:
+                visit.value = await self._coroutine(args, keywords)
+        return visit.result()
+
+    def _coroutine(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Awaitable[Any]:
+        coroutine: Awaitable[Any] = self._twin(*args, **keywords)
+        return coroutine
+
+    def call_generator(
+        self, args: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> Generator[Any, Any, Any]:
+        """Stand in for one run of a generator: *before* is its first step, *after* its end."""
+        visit = self._visit()
+        if visit is None:
+            return (yield from self._twin(*args, **keywords))
+        for hold in visit.steps():
+            if hold is not None:
+                hold.block()
+                continue
+            with visit:
+                visit.value = yield from self._twin(*args, **keywords)
+        return visit.result()
+
+    def _visit(self) -> Visit | None:
+        """None when no rule concerns this call."""
+        if guard.busy:
+            return None
+        request = self._reporter.request_id() if self._filtered else None
+        rules = [
+            rule
+            for rule in self._rules
+            if rule.request is None
+            or rule.request == request
+            # The function may be the one that starts the request: look again when it returned.
+            or (request is None and rule.when == "after")
+        ]
+        return Visit(rules, request, self._reporter) if rules else None
+
+
+class Visit:
+    """One call of an armed function: what it is to do next, and how it will end.
+
+    As a context manager it takes down how the original call ended.
+    """
+
+    def __init__(self, rules: list[Rule], request: str | None, reporter: Reporter) -> None:
+        self._rules = rules
+        self._request = request
+        self._reporter = reporter
+        self._calls_due = 1
+        self._called = False
+        self._error: Exception | None = None
+        self.value: Any = None
+
+    def steps(self) -> Iterator[Hold | None]:
+        """A hold: wait there. None: call the original."""
+        yield from self._strikes("before")
+        yield from self._calls()
+        if self._called:
+            yield from self._strikes("after")
+            yield from self._calls()
+
+    def result(self) -> Any:
+        """How the call ends for the caller."""
+        if self._error is None:
+            return self.value
+        try:
+            raise self._error
+        finally:
+            self._error = None  # its traceback holds this frame
+
+    def __enter__(self) -> None:
+        self._called = True
+        self._calls_due -= 1
+        self._error = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):  # a cancelled or killed actor does not come here again
+            return False
+        self._error = error
+        return True
+
+    def _calls(self) -> Iterator[None]:
+        while self._calls_due:
+            yield None
+
+    def _strikes(self, when: str) -> Iterator[Hold]:
+        for rule in self._rules:
+            if rule.when != when or not self._concerned(rule):
+                continue
+            raised = type(self._error).__name__ if self._error is not None else ""
+            hold = self._reporter.strike(rule, self._request, raised)
+            if hold is not None:
+                yield from self._act(rule.action, hold)
+
+    def _concerned(self, rule: Rule) -> bool:
+        if rule.request is not None and self._request is None:
+            self._request = self._reporter.request_id()
+        return rule.request in (None, self._request)
+
+    def _act(self, action: dict[str, Any], hold: Hold) -> Iterator[Hold]:
+        match action["word"]:
+            case "crash":
+                os.kill(os.getpid(), signal.SIGKILL)
+                os._exit(137)  # the first process of a container is immune to its own SIGKILL
+            case "pause" | "delay":
+                yield hold
+            case "raise":
+                self._end(None, _exception(action["exception"], action["message"]))
+            case "return":
+                self._end(copy.deepcopy(action["value"]), None)
+            case "drop":
+                self._end(None, None)
+            case "duplicate":
+                self._calls_due += 1
+
+    def _end(self, value: Any, error: Exception | None) -> None:
+        self._calls_due = 0
+        self.value, self._error = value, error
+
+
+def _exception(name: str, message: str) -> Exception:
+    kind = find_exception(name)
+    if kind is None:
+        importlib.import_module(name.rpartition(":")[0])
+        kind = find_exception(name) or RuntimeError
+    try:
+        return kind(message)
+    except TypeError:  # it wants other arguments: make it without asking its constructor
+        error = kind.__new__(kind)
+        error.args = (message,)
+        return error

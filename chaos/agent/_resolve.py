@@ -1,0 +1,132 @@
+"""From a point's name to the function it means, or one clear error with the nearest names."""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import sys
+from collections.abc import Iterable, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+_ASYNC_GENERATOR = 0x200
+_ITERABLE_COROUTINE = 0x100
+
+
+class Unresolvable(Exception):
+    """A name means no function that can be armed; the message ends with the nearest ones."""
+
+
+def find_function(module: ModuleType, path: str) -> FunctionType:
+    """The plain function behind ``Class.method`` in a module: what descriptors wrap is unwrapped.
+
+    Raises:
+        Unresolvable: there is no such name, or it is not a function written in Python.
+    """
+    owner: Any = module
+    walked: list[str] = []
+    for name in path.split("."):
+        names = _attributes(owner)
+        if name not in names:
+            raise Unresolvable(
+                f"`{':'.join([module.__name__, '.'.join(walked)]).rstrip(':')}` has no `{name}`"
+                + _nearest(name, names, f"{module.__name__}:{''.join(w + '.' for w in walked)}")
+            )
+        owner = names[name]
+        walked.append(name)
+    return _unwrapped(owner, f"{module.__name__}:{path}")
+
+
+def _attributes(owner: Any) -> Mapping[str, Any]:
+    """What a module, class or object defines, without running descriptors."""
+    if isinstance(owner, ModuleType):
+        return vars(owner)
+    classes = (owner if isinstance(owner, type) else type(owner)).__mro__
+    return {name: value for c in reversed(classes) for name, value in vars(c).items()}
+
+
+def _unwrapped(found: Any, name: str) -> FunctionType:
+    if isinstance(found, (staticmethod, classmethod)):
+        return _unwrapped(found.__func__, name)
+    if isinstance(found, property):
+        return _unwrapped(found.fget, name)
+    if isinstance(found, functools.cached_property):
+        return _unwrapped(found.func, name)
+    if isinstance(found, type):
+        raise Unresolvable(f"`{name}` is a class: name one of its methods, e.g. `{name}.__init__`")
+    if not isinstance(found, FunctionType):
+        kind = type(found).__name__
+        raise Unresolvable(f"`{name}` is not a function written in Python but a {kind}")
+    if found.__code__.co_flags & _ASYNC_GENERATOR:
+        raise Unresolvable(f"`{name}` is an async generator: arm a function that it calls")
+    if found.__code__.co_flags & _ITERABLE_COROUTINE:
+        raise Unresolvable(f"`{name}` is a generator-based coroutine: arm a function that it calls")
+    return found
+
+
+def find_exception(name: str) -> type[Exception] | None:
+    """The class that ``module:Class``, or the name of a builtin, means; None: not imported yet.
+
+    Raises:
+        Unresolvable: there is no such class, or it is no exception.
+    """
+    module_name, _, class_name = name.rpartition(":")
+    module = sys.modules.get(module_name or "builtins")
+    if module is None:
+        return None
+    candidates = {n: c for n, c in vars(module).items() if _is_exception(c)}
+    if class_name not in candidates:
+        prefix = f"{module_name}:" if module_name else ""
+        raise Unresolvable(f"`{name}` is no exception" + _nearest(class_name, candidates, prefix))
+    found: type[Exception] = candidates[class_name]
+    return found
+
+
+def _is_exception(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, Exception)
+
+
+def find_spec(
+    name: str, path: Any = None, target: Any = None, *, without: object = None
+) -> importlib.machinery.ModuleSpec | None:
+    """What the import system, but for one finder, would load; nothing is imported."""
+    for finder in sys.meta_path:
+        spec = None if finder is without else finder.find_spec(name, path, target)
+        if spec is not None:
+            return spec
+    return None
+
+
+def check_importable(name: str) -> None:
+    """Make sure that a module which is not imported yet could be.
+
+    Raises:
+        Unresolvable: no finder knows it.
+    """
+    path: Any = None
+    walked = ""
+    for part in name.split("."):
+        parent, walked = walked, f"{walked}.{part}".lstrip(".")
+        if walked in sys.modules:
+            path = getattr(sys.modules[walked], "__path__", ())
+            continue
+        spec = find_spec(walked, path)
+        if spec is None:
+            where = f"`{parent}` has no module `{part}`" if parent else f"no module `{part}`"
+            raise Unresolvable(where + _nearest(part, _modules(path), f"{parent}.".lstrip(".")))
+        path = spec.submodule_search_locations or ()
+
+
+def _modules(path: Any) -> list[str]:
+    import pkgutil
+
+    return [module.name for module in pkgutil.iter_modules(path)]
+
+
+def _nearest(word: str, names: Iterable[str], prefix: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(names), n=3, cutoff=0.6)
+    if not close:
+        return ""
+    return "; did you mean " + " or ".join(f"`{prefix}{name}`" for name in close) + "?"
