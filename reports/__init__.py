@@ -1,0 +1,1 @@
+"""Renderers: a journal in, a file out. Each is ``render(journal, output)``."""

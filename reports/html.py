@@ -1,0 +1,222 @@
+"""The report that an engineer opens in the morning: one HTML file that needs nothing else.
+
+The page is complete without JavaScript; the script only filters, copies and shows tooltips. It
+depends on the journal alone, so the same journal gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from chaos.history import Event, Kind
+from chaos.journal import Journal, Round, ServiceLog, Trial
+from reports.sentence import sentence, sentences
+from reports.summary import Summary, expectation, reason, verdict
+from reports.text import first_line, printable, shortened
+from reports.timeline import Timeline, around_fault, timeline
+
+DETAILED_UNEXPECTED = 100
+DETAILED_EXPECTED = 40
+"""How many trials get a timeline, events and logs; the others keep verdict, plan and command."""
+EVENTS = 1000
+"""Rows of one table of events, at most."""
+ROUNDS = 200
+"""Rows of one table of rounds, at most; those that are not PASS come before that limit."""
+LINE = 4000
+"""Characters of one cell, at most."""
+LOG = 20_000
+"""Characters of one side of a log, at most."""
+
+
+def render(journal: Journal, output: Path) -> None:
+    """Write the run as one self-contained HTML page to ``output``."""
+    summary = Summary.of(journal)
+    page = _environment().get_template("report.html")
+    style, script = _asset("report.css"), _asset("report.js")
+    parts = page.generate(
+        summary=summary,
+        sections=_sections(journal, summary),
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+    with output.open("w", encoding="utf-8") as file:
+        file.writelines(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event as a row of a table; ``at_ms`` since the round's start."""
+
+    at_ms: float
+    event: Event
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One round of a trial in full."""
+
+    number: int
+    round: Round | None
+    pictures: tuple[tuple[str, Timeline], ...]
+    rows: tuple[Row, ...]
+    left_off: int
+    violations: tuple[tuple[Event, tuple[str, ...]], ...]
+    changes: tuple[tuple[Row, tuple[str, ...]], ...]
+    logs: tuple[ServiceLog, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One trial as the page shows it; ``detail`` is None for the mass of expected ones."""
+
+    trial: Trial
+    rounds: tuple[Round, ...]
+    detail: Detail | None
+
+
+def _sections(journal: Journal, summary: Summary) -> Iterator[Section]:
+    detailed = _detailed(summary)
+    for trial in summary.trials:
+        rounds = journal.rounds(trial.id)
+        detail = _detail(journal, trial, rounds) if trial.id in detailed else None
+        yield Section(trial, rounds, detail)
+
+
+def _detailed(summary: Summary) -> frozenset[str]:
+    """The trials to show in full: the unexpected, and of the expected first one of each plan."""
+    seen: set[tuple[str, str]] = set()
+    first: list[str] = []
+    again: list[str] = []
+    for trial in summary.trials:
+        if trial.as_expected:
+            (again if (trial.plan, trial.bug) in seen else first).append(trial.id)
+            seen.add((trial.plan, trial.bug))
+    unexpected = [trial.id for trial in summary.unexpected]
+    return frozenset(unexpected[:DETAILED_UNEXPECTED] + (first + again)[:DETAILED_EXPECTED])
+
+
+def _detail(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Detail:
+    shown = _round_to_show(journal, trial, rounds)
+    number = shown.number if shown else len(rounds) + 1
+    events = journal.events(trial.id, number)
+    zero_ns = min((event.at_ns for event in events), default=0)
+    rows = [Row((event.at_ns - zero_ns) / 1e6, event, sentence(event)) for event in events]
+    told = _without_dense_hits(rows)
+    return Detail(
+        number=number,
+        round=shown,
+        pictures=tuple(_pictures(events)),
+        rows=tuple(told[:EVENTS]),
+        left_off=len(rows) - len(told[:EVENTS]),
+        violations=tuple(
+            (event, sentences(event, "evidence"))
+            for event in events
+            if event.kind is Kind.VIOLATION
+        ),
+        changes=tuple(
+            (row, sentences(row.event, "changes")) for row in rows if row.event.kind is Kind.WORLD
+        ),
+        logs=journal.logs(trial.id, number),
+    )
+
+
+def _round_to_show(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Round | None:
+    """The round that the runner died in (None), else the first that is not PASS, else the first."""
+    if trial.verdict is None and (not rounds or journal.events(trial.id, len(rounds) + 1)):
+        return None
+    return next((each for each in rounds if each.verdict != "PASS"), rounds[0] if rounds else None)
+
+
+def _without_dense_hits(rows: list[Row]) -> list[Row]:
+    """Every row while there is room; else recorded hits go first, they are the picture's ticks."""
+    if len(rows) <= EVENTS:
+        return rows
+    return [
+        row
+        for row in rows
+        if row.event.kind is not Kind.HIT or row.event.data.get("action", "record") != "record"
+    ]
+
+
+def _pictures(events: tuple[Event, ...]) -> Iterator[tuple[str, Timeline]]:
+    if not events:
+        return
+    near = around_fault(events)
+    yield "Whole round", timeline(events)
+    if near:
+        yield "Around the fault", timeline(events, near)
+
+
+# ---------------------------------------------------------------------- the page
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # The one gate that every value passes: no template can forget it.
+        finalize=_finalized,
+    )
+    environment.filters |= {
+        "verdict": verdict,
+        "reason": reason,
+        "expectation": expectation,
+        "linked": _linked,
+        "first_line": first_line,
+        "cell": lambda text: shortened(text, LINE),
+        "log": lambda text: shortened(printable(text), LOG),
+        "unequal_first": _unequal_first,
+    }
+    return environment
+
+
+def _finalized(value: Any) -> Any:
+    return printable(value) if type(value) is str else value
+
+
+def _unequal_first(rounds: tuple[Round, ...]) -> tuple[Round, ...]:
+    """At most ROUNDS rounds in order, those that are not PASS in any case among them."""
+    if len(rounds) <= ROUNDS:
+        return rounds
+    chosen = sorted(rounds, key=lambda each: each.verdict == "PASS")[:ROUNDS]
+    return tuple(sorted(chosen, key=lambda each: each.number))
+
+
+_LINK = re.compile(r"LP#(\d+)|https?://[^\s<>\"']+")
+
+
+def _linked(text: str) -> Markup:
+    """``text`` with links to the Launchpad bugs (``LP#123``) and addresses that it names."""
+    parts, end = [], 0
+    for match in _LINK.finditer(text):
+        address = f"https://bugs.launchpad.net/bugs/{match[1]}" if match[1] else match[0]
+        parts.append(Markup("{}").format(printable(text[end : match.start()])))
+        parts.append(Markup('<a href="{}">{}</a>').format(printable(address), printable(match[0])))
+        end = match.end()
+    return Markup("").join([*parts, Markup("{}").format(printable(text[end:]))])
+
+
+def _asset(name: str) -> Markup:
+    return Markup(files("reports").joinpath("templates", name).read_text(encoding="utf-8"))
+
+
+def _hash(content: str) -> str:
+    """What the page's own content security policy admits: this script and this style only."""
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
