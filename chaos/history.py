@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    """What an event is about; its lane, name and data mean:
+    """What an event is about, which says what its lane, name and data mean.
 
     ========== ============ ===================== ================================================
     kind       lane         name                  data
@@ -79,17 +79,21 @@ class History:
     def __init__(self, sink: Callable[[Event], None] = lambda _: None) -> None:
         self._events: list[Event] = []
         self._sink = sink
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.RLock())
 
-    def add(
-        self, kind: Kind, lane: str, name: str, *, actor: str = "", **data: Any
-    ) -> Event:
+    def add(self, kind: Kind, lane: str, name: str, *, actor: str = "", **data: Any) -> Event:
         """Append an event that happens now and hand it to the sink (the journal)."""
         with self._lock:
             event = Event(time.monotonic_ns(), kind, lane, name, actor, data)
             self._events.append(event)
             self._sink(event)
+            self._lock.notify_all()
         return event
+
+    def wait_for(self, happened: Callable[[], bool], deadline_s: float) -> bool:
+        """Wait until ``happened()``, asked after each event; False after ``deadline_s`` seconds."""
+        with self._lock:
+            return self._lock.wait_for(happened, deadline_s)
 
     def __iter__(self) -> Iterator[Event]:
         with self._lock:

@@ -39,7 +39,8 @@ CREATE TABLE IF NOT EXISTS trial (      -- one plan, with one set of bug switche
     verdict TEXT,                       -- PASS, FAIL, VACUOUS, ERROR
     expected TEXT NOT NULL,             -- PASS, or FAIL when a bug switch must be caught
     expected_violations TEXT NOT NULL,  -- JSON list of invariant names
-    reason TEXT NOT NULL DEFAULT ''     -- the verdict in words, evidence included
+    reason TEXT NOT NULL DEFAULT '',    -- the verdict in words, evidence included
+    violated TEXT NOT NULL DEFAULT '[]' -- JSON list: names of the invariants that did not hold
 );
 CREATE TABLE IF NOT EXISTS round (      -- one execution of the plan
     trial TEXT NOT NULL REFERENCES trial(id),
@@ -96,11 +97,12 @@ class Trial:
     expected: str
     expected_violations: tuple[str, ...]
     reason: str
+    violated: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:
         """Whether the verdict, and the invariants it names, are the expected ones."""
-        return self.verdict == self.expected
+        return self.verdict == self.expected and set(self.expected_violations) <= {*self.violated}
 
     @property
     def duration_s(self) -> float | None:
@@ -177,7 +179,8 @@ class Journal:
         """Record that a trial starts."""
         names = Trial.__dataclass_fields__
         row = [getattr(trial, name) for name in names]
-        row[list(names).index("expected_violations")] = json.dumps(trial.expected_violations)
+        for listed in ("expected_violations", "violated"):
+            row[list(names).index(listed)] = json.dumps(getattr(trial, listed))
         self._write(
             f"INSERT INTO trial ({', '.join(names)}) VALUES ({', '.join('?' * len(row))})",
             tuple(row),
@@ -208,16 +211,37 @@ class Journal:
             (trial, ended.number, ended.schedule, ended.verdict, ended.reason),
         )
 
-    def end(self, trial: str, *, ended_ns: int, rounds: int, verdict: str, reason: str) -> None:
+    def end(
+        self,
+        trial: str,
+        *,
+        ended_ns: int,
+        rounds: int,
+        verdict: str,
+        reason: str,
+        violated: tuple[str, ...] = (),
+    ) -> None:
         """Record a trial's verdict."""
         self._write(
-            "UPDATE trial SET ended_ns=?, rounds=?, verdict=?, reason=? WHERE id=?",
-            (ended_ns, rounds, verdict, reason, trial),
+            "UPDATE trial SET ended_ns=?, rounds=?, verdict=?, reason=?, violated=? WHERE id=?",
+            (ended_ns, rounds, verdict, reason, json.dumps(violated), trial),
         )
 
     def residue(self, found: str) -> None:
         """Record something that was left over after the run."""
         self._write("INSERT INTO residue VALUES (?)", (found,))
+
+    def absorb(self, part: Path) -> None:
+        """Copy everything from another journal."""
+        with self._lock:
+            self._db.execute("ATTACH ? AS part", (str(part),))
+            for table in ("trial", "round", "log", "residue"):
+                self._db.execute(f"INSERT INTO main.{table} SELECT * FROM part.{table}")
+            columns = "trial, round, at_ns, kind, lane, name, actor, data"
+            self._db.execute(
+                f"INSERT INTO main.event ({columns}) SELECT {columns} FROM part.event ORDER BY seq"
+            )
+            self._db.execute("DETACH part")
 
     # ------------------------------------------------------------------ reading
 
@@ -229,8 +253,9 @@ class Journal:
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, in order of start."""
         rows = (dict(row) for row in self._read("SELECT * FROM trial ORDER BY started_ns"))
+        lists = ("expected_violations", "violated")
         return tuple(
-            Trial(**{**row, "expected_violations": tuple(json.loads(row["expected_violations"]))})
+            Trial(**{**row, **{name: tuple(json.loads(row[name])) for name in lists}})
             for row in rows
         )
 

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from chaos.errors import ChaosError
 from chaos.point import Point
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,7 +78,7 @@ class OperationFailed(ChaosError):
 
 
 class OperationIndeterminate(ChaosError):
-    """The answer was lost (cut connection, time-out): the operation may or may not have happened."""
+    """The answer was lost (cut connection, time-out): it may or may not have happened."""
 
 
 class ExpectationFailed(ChaosError):
@@ -172,7 +171,18 @@ class Record(Protocol):
 
 @dataclass(frozen=True)
 class World:
-    """Base of every target's immutable world: each field is a tuple of :class:`Record`."""
+    """Base of every target's immutable world: each field is a tuple of :class:`Record`.
+
+    ``past`` names the fields that tell of the past (such as a log of actions): they may grow
+    without anything having leaked.
+    """
+
+    past: ClassVar[frozenset[str]] = frozenset()
+
+    def leaks_since(self, earlier: World) -> tuple[Change, ...]:
+        """What differs from ``earlier``, apart from the record of the past."""
+        changes = self.changes_since(earlier)
+        return tuple(change for change in changes if change.table not in self.past)
 
     def changes_since(self, earlier: World) -> tuple[Change, ...]:
         """What differs from ``earlier``, table by table, record by record, field by field."""
@@ -205,7 +215,7 @@ class Instrumentation:
     run_dir: Path
     environment: Callable[[str], Mapping[str, str]]
     on_service: Callable[[str, str, Mapping[str, Any]], None]
-    """Called as (service, event, details); event: started, ready, exited, killed, frozen, thawed."""
+    """Called as (service, event, facts); event: started, ready, exited, killed, frozen, thawed."""
 
 
 class Target(ABC):

@@ -1,0 +1,1 @@
+"""What is tested: fault plans and the invariants they draw from, a folder per scenario family."""

@@ -1,0 +1,141 @@
+"""Finding what others provide: targets, kinds of fault, invariants, reports.
+
+Each is an entry point of the group named below, so an installed package can add its own; a target
+can also be a plain Python file, ``path/to/system.py``, that defines ``target()`` and, if it likes,
+invariants.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from chaos.errors import ChaosError, nearest
+from chaos.fault import Fault
+from chaos.invariant import Invariant, collect
+from chaos.target import Target
+
+TARGETS = "chaos.targets"
+FAULTS = "chaos.faults"
+INVARIANTS = "chaos.invariants"
+REPORTS = "chaos.reports"
+
+
+class CatalogueError(ChaosError):
+    """Something that was asked for by name does not exist or cannot be loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Every word that a plan for one target may use."""
+
+    target: Target
+    faults: Mapping[str, type[Fault]]
+    invariants: Mapping[str, Invariant]
+
+
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def _load(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except ImportError as error:
+        raise CatalogueError(
+            f"`{entry.name}` ({entry.value}) cannot be imported: {error}.\n"
+            f"{shadowing() or 'If a package is missing, install the extra that brings it: '}"
+            f"{'' if shadowing() else '`pip install control-plane-chaos[reference]`.'}"
+        ) from error
+
+
+def shadowing() -> str:
+    """One sentence for each of our packages that a package of the user's own hides, else ''."""
+    ours = Path(__file__).resolve().parent.parent
+    hidden = []
+    for name in ("chaos", "faults", "targets", "suites", "reports"):
+        spec = importlib.util.find_spec(name)
+        where = [
+            Path(place).resolve() for place in (spec and spec.submodule_search_locations) or ()
+        ]
+        if where and ours / name not in where:
+            hidden.append(
+                f"Your package `{name}` at {where[0]} hides ours at {ours / name}: rename it, or "
+                f"take {where[0].parent} off sys.path (pytest: `--import-mode=importlib`)."
+            )
+    return "\n".join(hidden)
+
+
+def _module_of(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise CatalogueError(f"there is no target file {path}")
+    path = path.resolve()
+    name = path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # The services of a system often stand beside the file that describes it.
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@cache
+def faults() -> Mapping[str, type[Fault]]:
+    """Every kind of fault by the word that plans use."""
+    return {name: _load(entry) for name, entry in _entries(FAULTS).items()}
+
+
+@cache
+def vocabulary(target: str) -> Vocabulary:
+    """The words of one target: an entry point's name, or ``file.py`` with a ``target()`` in it.
+
+    Raises:
+        CatalogueError: there is no such target, or it cannot be imported.
+    """
+    if target.endswith(".py"):
+        module = _module_of(Path(target))
+        make: Callable[[], Target] | None = getattr(module, "target", None)
+        if make is None:
+            raise CatalogueError(f"{target} defines no function `target()`")
+        return Vocabulary(make(), faults(), collect(module))
+    known = _entries(TARGETS)
+    if target not in known:
+        raise CatalogueError(
+            f"there is no target `{target}`; {nearest(target, known)} "
+            "(or give a file: `--target path/to/system.py`)"
+        )
+    found = _load(known[target])()
+    library = _entries(INVARIANTS).get(target)
+    return Vocabulary(found, faults(), collect(_load(library)) if library else {})
+
+
+def report(name: str) -> Callable[..., None]:
+    """The renderer of one kind of report, called with (journal, output path)."""
+    known = _entries(REPORTS)
+    if name not in known:
+        raise CatalogueError(f"there is no report `{name}`; {nearest(name, known)}")
+    found: Callable[..., None] = _load(known[name])
+    return found
+
+
+def reports() -> tuple[str, ...]:
+    """The names of all kinds of report."""
+    return tuple(_entries(REPORTS))

@@ -1,0 +1,348 @@
+"""The command line: run, validate, schema, points, report, replay."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from chaos.errors import ChaosError
+
+if TYPE_CHECKING:
+    from chaos.journal import Trial
+    from chaos.session import Case
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_TARGET = "reference"
+DEFAULT_RESULTS = Path("chaos-results")
+
+out = Console()
+err = Console(stderr=True)
+
+
+def _tells_errors(command: F) -> F:
+    """Our own errors are messages for a person, not tracebacks."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ChaosError as error:
+            err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True, highlight=False)
+            sys.exit(2)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+_target = click.option(
+    "--target",
+    "-t",
+    default=DEFAULT_TARGET,
+    show_default=True,
+    metavar="NAME|FILE.py",
+    help="The system under test: a name, or a Python file that defines target().",
+)
+_results = click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_RESULTS,
+    show_default=True,
+    help="Folder for journal.sqlite, report.html and junit.xml.",
+)
+_paths = click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PLAN|FOLDER..."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="control-plane-chaos")
+def main() -> None:
+    """Fault-injection chaos testing for control planes.
+
+    A plan injects a fault at a named point of the control plane's own execution, and says what
+    must hold once it has recovered. Start with:
+
+    \b
+      chaos run suites            run every plan in a folder, write a report
+      chaos points                the points where a fault can strike
+      chaos validate my.plan.yaml check a plan without running it
+    """
+
+
+@main.command()
+@_paths
+@_target
+@_results
+@click.option("--plan", "only", multiple=True, metavar="NAME", help="Only this plan; repeatable.")
+@click.option(
+    "--bug", "bugs", multiple=True, metavar="SWITCH",
+    help="Only with this bug switch on; repeatable. Default: off, then each switch of the plan.",
+)  # fmt: skip
+@click.option("--no-bugs", is_flag=True, help="Only with all bug switches off.")
+@click.option("--order", default="", metavar="'A B ...'", help="Only this order of a race.")
+@click.option("--keep", is_flag=True, help="Keep the run directory (logs, databases).")
+@_tells_errors
+def run(
+    paths: Sequence[Path],
+    target: str,
+    results: Path,
+    only: Sequence[str],
+    bugs: Sequence[str],
+    no_bugs: bool,
+    order: str,
+    keep: bool,
+) -> None:
+    """Run plans and write journal, HTML report and JUnit file.
+
+    Each plan runs with all bug switches off, which must PASS, and with each of its bug switches
+    on, which must FAIL and name the defect. Exit status 0 only if every verdict is as expected.
+    """
+    from chaos.errors import nearest
+    from chaos.loader import find, load
+    from chaos.session import Case, cases
+
+    sources = [source for path in find(paths) for source in load(path)]
+    names = {source.plan.name for source in sources}
+    for name in only:
+        if name not in names:
+            raise ChaosError(f"there is no plan `{name}` in these files; {nearest(name, names)}")
+    todo: list[Case] = []
+    for source in sources:
+        if only and source.plan.name not in only:
+            continue
+        if bugs:
+            chosen = [Case(source.plan, bug, source, order) for bug in bugs]
+        else:
+            every = cases(source, bugs=not no_bugs)
+            chosen = [Case(case.plan, case.bug, source, order) for case in every]
+        todo += chosen
+    sys.exit(_run(todo, target, results, keep))
+
+
+def _run(todo: Sequence[Case], target: str, results: Path, keep: bool = False) -> int:
+    """Run cases with progress, write the reports, print the table; the exit status."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    from chaos.catalogue import vocabulary
+    from chaos.results import begin, write_reports
+    from chaos.session import Session
+
+    words = vocabulary(target)
+    for case in todo:
+        case.bind(words)  # every word of every plan is checked before anything starts
+    progress = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[detail]}"), TimeElapsedColumn(), console=err, transient=True,
+    )  # fmt: skip
+    with begin(results) as journal:
+        with progress:
+            task = progress.add_task(f"starting {target}", total=len(todo), detail="")
+            session = Session(
+                target,
+                journal,
+                on_round=lambda number: progress.update(
+                    task, detail=f"round {number}" if number > 1 else ""
+                ),
+                keep=keep,
+            )
+            with session:
+                for case in todo:
+                    progress.update(task, description=case.name, detail="")
+                    session.run(case)
+                    trial = journal.trials()[-1]
+                    progress.advance(task)
+                    progress.console.print(_line(trial), highlight=False, soft_wrap=True)
+                progress.update(task, description=f"stopping {target}", detail="")
+        if keep:
+            err.print(f"run directory kept: {session.run_dir}")
+        written = write_reports(journal, results)
+        trials = journal.trials()
+        residues = journal.residues()
+    _summary(trials, residues, written)
+    return 0 if all(trial.as_expected for trial in trials) and not residues else 1
+
+
+def _mark(trial: Trial) -> str:
+    return "[green]✓[/]" if trial.as_expected else "[red]✗[/]"
+
+
+def _line(trial: Trial) -> str:
+    rounds = f", {trial.rounds} rounds" if trial.rounds > 1 else ""
+    bug = rf"\[{trial.bug}]" if trial.bug else ""
+    return f"{_mark(trial)} {trial.plan}{bug}: {trial.verdict} ({trial.duration_s:.2f} s{rounds})"
+
+
+def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence[Path]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "plan", "bug switch", "verdict", "expected", "rounds", "seconds"):
+        table.add_column(column, justify="right" if column in {"rounds", "seconds"} else "left")
+    for trial in trials:
+        table.add_row(
+            _mark(trial), trial.plan, trial.bug or "off", trial.verdict or "none",
+            trial.expected, str(trial.rounds), f"{trial.duration_s or 0:.2f}",
+        )  # fmt: skip
+    out.print(table)
+    for trial in trials:
+        if not trial.as_expected:
+            out.print(f"\n[bold]{trial.plan}[/] is not as expected: {trial.verdict}")
+            for violation in trial.expected_violations:
+                if violation not in trial.violated:
+                    out.print(f"  `{violation}` should have been violated")
+            out.print(_plain(trial.reason), highlight=False, soft_wrap=True)
+    out.print("\n[bold]run one again[/]")
+    for trial in trials:
+        out.print(f"  {_plain(trial.reproduce)}", highlight=False, soft_wrap=True)
+    for found in residues:
+        out.print(f"[red]left behind:[/] {_plain(found)}")
+    out.print(f"\n[bold]results[/] {' '.join(map(str, written))}", highlight=False, soft_wrap=True)
+
+
+@main.command()
+@_paths
+@_target
+@_tells_errors
+def validate(paths: Sequence[Path], target: str) -> None:
+    """Check plans against a target's vocabulary without running anything."""
+    from chaos.catalogue import vocabulary
+    from chaos.errors import PlanError
+    from chaos.loader import find, load
+
+    words = vocabulary(target)
+    wrong = 0
+    for path in find(paths):
+        try:
+            for source in load(path):
+                source.bind(words)
+                out.print(f"[green]✓[/] {path}: {source.plan.name}", highlight=False)
+        except PlanError as error:
+            wrong += 1
+            err.print(f"[red]✗[/] {_plain(str(error))}", highlight=False, soft_wrap=True)
+    sys.exit(2 if wrong else 0)
+
+
+@main.command()
+@click.option("--target", "-t", default="", metavar="NAME|FILE.py", help="Include its vocabulary.")
+@_tells_errors
+def schema(target: str) -> None:
+    """Print the JSON Schema of plan files; with --target it knows that target's words.
+
+    Editors complete and check plans that start with the comment
+    `# yaml-language-server: $schema=plan.schema.json`.
+    """
+    import json
+
+    from chaos.catalogue import vocabulary
+    from chaos.schema import plan_schema
+
+    click.echo(json.dumps(plan_schema(vocabulary(target) if target else None), indent=2))
+
+
+@main.command()
+@_target
+@click.argument("word", default="")
+@_tells_errors
+def points(target: str, word: str) -> None:
+    """List the points of a target, and the other words that plans may use.
+
+    WORD keeps only what contains it.
+    """
+    from chaos.catalogue import vocabulary
+
+    words = vocabulary(target)
+    sections: dict[str, dict[str, str]] = {
+        "points": {
+            alias: f"{point.function}  [dim]{point.services}[/]  {point.summary}"
+            for alias, point in words.target.points.items()
+        },
+        "operations": {
+            f"{name}({', '.join(op.parameters)})": op.summary
+            for name, op in words.target.operations.items()
+        },
+        "faults": {
+            name: (model.__doc__ or "").partition("\n")[0] for name, model in words.faults.items()
+        },
+        "invariants": {name: item.summary for name, item in words.invariants.items()},
+        "services": dict.fromkeys(words.target.services, ""),
+        "bug switches": dict(words.target.bugs),
+    }
+    for title, entries in sections.items():
+        kept = {name: text for name, text in entries.items() if word in name}
+        if kept:
+            table = Table(title=title, title_justify="left", box=None, show_header=False)
+            for name, text in kept.items():
+                table.add_row(f"[bold]{_plain(name)}[/]", text)
+            out.print(table)
+
+
+@main.command()
+@click.argument(
+    "journal", type=click.Path(path_type=Path), default=DEFAULT_RESULTS / "journal.sqlite"
+)
+@click.option("--format", "kind", default="html", show_default=True, help="html, junit, markdown")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: beside the journal")
+@_tells_errors
+def report(journal: Path, kind: str, output: Path | None) -> None:
+    """Render a journal again, for example one that a killed run left."""
+    from chaos import catalogue
+    from chaos.journal import Journal
+    from chaos.results import FILES
+
+    render = catalogue.report(kind)
+    path = output or journal.parent / FILES.get(kind, f"report.{kind}")
+    with Journal(journal, readonly=True) as opened:
+        render(opened, path)
+    out.print(str(path), highlight=False, soft_wrap=True)
+
+
+@main.command()
+@click.argument("trial")
+@click.option(
+    "--journal", type=click.Path(path_type=Path), default=DEFAULT_RESULTS / "journal.sqlite",
+    show_default=True,
+)  # fmt: skip
+@click.option("--emit", is_flag=True, help="Print the plan as YAML instead of running it.")
+@click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_RESULTS / "replay", show_default=True, help="Folder for the new results.",
+)  # fmt: skip
+@_tells_errors
+def replay(trial: str, journal: Path, emit: bool, results: Path) -> None:
+    """Run one trial of a journal again, by its id (or how it starts).
+
+    A race that failed is run again in the very order in which it failed.
+    """
+    from chaos.journal import Journal
+    from chaos.loader import parse
+    from chaos.session import Case
+
+    with Journal(journal, readonly=True) as opened:
+        found = [t for t in opened.trials() if t.id.startswith(trial)]
+        if len(found) != 1:
+            known = ", ".join(f"{t.id} ({t.plan})" for t in opened.trials())
+            raise ChaosError(f"{len(found)} trials are called `{trial}`; there are: {known}")
+        chosen = found[0]
+        rounds = opened.rounds(chosen.id)
+    if emit:
+        click.echo(chosen.document, nl=False)
+        return
+    source = parse(chosen.document, Path(chosen.location.rpartition(":")[0] or "replay.plan.yaml"))
+    failed = rounds[-1].schedule if rounds and rounds[-1].verdict != "PASS" else ""
+    sys.exit(_run([Case(source.plan, chosen.bug, source, failed)], chosen.target, results))

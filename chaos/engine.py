@@ -1,0 +1,365 @@
+"""The engine: runs a plan, round by round, and says what it proves.
+
+A round reads top to bottom as :meth:`Engine._play` does: steady state → given → arm → during →
+strike → recover → settle → invariants → then → clean up; whatever happens, it ends by undoing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from chaos.bind import BoundPlan
+from chaos.control import ArmRequest, Controller, Hit, Record
+from chaos.errors import ChaosError, NotSettled, Vacuous, VerdictError
+from chaos.fault import Fault, Strike, Variation
+from chaos.history import Event, History, Kind
+from chaos.invariant import RECOVERABLE, SETTLES, STEPS_SUCCEED, Checked, Violation
+from chaos.plan import REACH, TOGETHER, Injection, Step
+from chaos.point import When
+from chaos.stage import Stage
+from chaos.target import (
+    ExpectationFailed,
+    OperationFailed,
+    OperationIndeterminate,
+    Scope,
+    ServiceState,
+    Target,
+)
+from chaos.undo import UndoLog
+from chaos.verdict import Outcome, Verdict
+
+PROBE_S = 0.05
+"""How long to wait for a strike before asking whether anything is still under way at all."""
+
+RoundSink = Callable[[int, Event], None]
+
+
+class Engine:
+    """Runs plans on one target, one at a time.
+
+    ``on_event`` gets each event with its round's number, as it happens; ``on_round`` each round's
+    outcome, with its history, once it has ended.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        controller: Controller,
+        undo: UndoLog,
+        *,
+        on_event: RoundSink = lambda number, event: None,
+        on_round: Callable[[int, Outcome, History], None] = lambda number, outcome, history: None,
+    ) -> None:
+        self.target = target
+        self.controller = controller
+        self.undo = undo
+        self.on_event = on_event
+        self.on_round = on_round
+        self._stage: Stage | None = None
+        self._bugs: frozenset[str] = frozenset()
+        self._dirty = False
+        """Whether the last round may have left the world other than pristine."""
+        self._recorded: set[str] = set()
+
+    # ------------------------------------------------------------------ a trial
+
+    def run(self, bound: BoundPlan, bugs: frozenset[str] = frozenset(), order: str = "") -> Outcome:
+        """Execute every variation of a plan until one does not pass.
+
+        ``bugs`` are switched on in the target meanwhile; ``order`` asks for one order of a race.
+        """
+        try:
+            return self._run(bound, bugs, order)
+        except VerdictError as verdict:
+            kind = Verdict.VACUOUS if isinstance(verdict, Vacuous) else Verdict.ERROR
+            return Outcome(kind, str(verdict))
+        except ChaosError as error:
+            return Outcome(Verdict.ERROR, f"{type(error).__name__}: {error}")
+
+    def _run(self, bound: BoundPlan, bugs: frozenset[str], order: str) -> Outcome:
+        outcome = Outcome(Verdict.ERROR, "the plan was not executed")
+        number = 0
+        for variation in self._variations(bound, order):
+            number += 1
+            if self._dirty or self._bugs != bugs:
+                self.target.reset(bugs)
+                self._dirty, self._bugs = False, bugs
+            outcome = self._round(bound, variation, number)
+            if outcome.verdict is not Verdict.PASS:
+                self._dirty = True
+                break
+        return Outcome(
+            outcome.verdict, outcome.reason, outcome.violations, number, outcome.schedule
+        )
+
+    @staticmethod
+    def _variations(bound: BoundPlan, order: str) -> Iterator[Variation]:
+        varied = [fault for _, fault in bound.faults if _varies(fault)]
+        if len(varied) > 1:
+            raise ChaosError(f"plan `{bound.plan.name}` has more than one fault with variations")
+        return varied[0].variations(order) if varied else iter([Variation()])
+
+    def _round(self, bound: BoundPlan, variation: Variation, number: int) -> Outcome:
+        plan = bound.plan
+        history = History(lambda event: self.on_event(number, event))
+        stage = Stage(
+            plan, self.target, self.controller, self.undo, history, bound.invariants,
+            Scope(self.target.client(), deadline_s=plan.settle),
+        )  # fmt: skip
+        self._stage = stage
+        try:
+            with self._undoing(stage):
+                self._play(stage, bound.faults, variation)
+            outcome = self._judge(stage, str(variation))
+        except Vacuous as vacuous:
+            outcome = Outcome(Verdict.VACUOUS, str(vacuous), schedule=str(variation))
+        except ChaosError as error:
+            outcome = Outcome(
+                Verdict.ERROR, f"{type(error).__name__}: {error}", schedule=str(variation)
+            )
+        except Exception:
+            outcome = Outcome(Verdict.ERROR, traceback.format_exc(), schedule=str(variation))
+        finally:
+            self._stage = None
+        self.on_round(number, outcome, history)
+        return outcome
+
+    # ------------------------------------------------------------------ a round
+
+    def _play(
+        self, stage: Stage, faults: tuple[tuple[Injection, Fault], ...], variation: Variation
+    ) -> None:
+        stage.observe("before")
+        self._given(stage)
+        strikes = self._arm(stage, faults, variation)
+        self._during(stage, strikes)
+        self._strike(stage, strikes)
+        stage.observe("struck")
+        self._recover(stage)
+        if self._settle(stage, "settled"):
+            self._then(stage)
+            self._clean_up(stage)
+
+    def _given(self, stage: Stage) -> None:
+        self._say(stage, "given")
+        try:
+            for step in stage.plan.given:
+                stage.perform(step.operation, step.arguments, step.label)
+            stage.target.settle(stage.deadline_s)
+        except (OperationFailed, OperationIndeterminate, ExpectationFailed) as error:
+            raise ChaosError(f"`given` could not be established: {error}") from error
+        stage.observe("given", *Checked)
+        if stage.violations:
+            raise ChaosError(
+                f"no steady state to start from: {'; '.join(map(str, stage.violations))}"
+            )
+
+    def _arm(
+        self, stage: Stage, faults: tuple[tuple[Injection, Fault], ...], variation: Variation
+    ) -> list[tuple[Injection, Strike]]:
+        self._say(stage, "arm")
+        self._record_every_point()
+        return [
+            (injection, fault.prepare(stage, injection.at, variation))
+            for injection, fault in faults
+        ]
+
+    def _during(self, stage: Stage, strikes: list[tuple[Injection, Strike]]) -> None:
+        self._say(stage, "during")
+        places = {str(injection.at): strike for injection, strike in strikes}
+        for step in stage.plan.during:
+            if step.operation == REACH:
+                strike = places[step.arguments["point"]]
+                self._wait_for_strike(stage, strike)
+                continue
+            if not self._step(stage, step):
+                break
+            stage.observe(f"after {step.label or step.operation}")
+        stage.end("during")
+
+    def _step(self, stage: Stage, step: Step) -> bool:
+        """Perform one step of the plan; False when it failed in a way the plan does not allow."""
+        if step.operation == TOGETHER:
+            return self._together(stage, step.together)
+        try:
+            stage.perform(step.operation, step.arguments, step.label)
+        except OperationIndeterminate:
+            return True  # recorded; it may or may not have happened, which is no failure
+        except (OperationFailed, ExpectationFailed) as error:
+            if getattr(error, "status", None) in step.allow:
+                return True
+            stage.violate(Violation(STEPS_SUCCEED, f"during {step}", (str(error),)))
+            return False
+        finally:
+            stage.end(step.label, step.operation)
+        return True
+
+    def _together(self, stage: Stage, steps: tuple[Step, ...]) -> bool:
+        succeeded: list[bool] = []
+        errors: list[BaseException] = []
+
+        def run(step: Step) -> None:
+            try:
+                succeeded.append(self._step(stage, step))
+            except BaseException as error:
+                errors.append(error)
+
+        actors = [
+            threading.Thread(target=run, args=(step,), name=f"chaos-{step.label}", daemon=True)
+            for step in steps
+        ]
+        for actor in actors:
+            actor.start()
+        for actor in actors:
+            actor.join()
+        if errors:
+            raise errors[0]
+        return all(succeeded)
+
+    def _strike(self, stage: Stage, strikes: list[tuple[Injection, Strike]]) -> None:
+        for _, strike in strikes:
+            self._wait_for_strike(stage, strike)
+        for _, strike in strikes:
+            strike.finish(stage.deadline_s)
+        stage.join_reactions(stage.deadline_s)
+
+    def _wait_for_strike(self, stage: Stage, strike: Strike) -> None:
+        """Wait for the strike as long as anything is under way that could still bring it."""
+        until = time.monotonic() + stage.deadline_s
+        while not strike.wait(PROBE_S):
+            stage.raise_reaction_error()
+            try:
+                stage.target.settle(PROBE_S)
+            except NotSettled:
+                if time.monotonic() < until:
+                    continue
+            if not strike.wait(0):
+                raise Vacuous(f"{strike.missing()} {self._seen(stage)}")
+
+    def _recover(self, stage: Stage) -> None:
+        self._say(stage, "recover")
+        if stage.plan.recover is None:
+            self._bring_back(stage)
+        for recovery in stage.plan.recover or ():
+            for service in stage.matching(recovery.service):
+                if recovery.restart:
+                    service.kill()
+                service.start()
+        stage.observe("recovered")
+
+    def _settle(self, stage: Stage, moment: str) -> bool:
+        self._say(stage, "settle")
+        try:
+            stage.target.settle(stage.deadline_s)
+        except NotSettled as error:
+            stage.observe(moment)
+            stage.violate(Violation(SETTLES, moment, (str(error),)))
+            return False
+        stage.observe(moment, *Checked)
+        return True
+
+    def _then(self, stage: Stage) -> None:
+        if stage.plan.then:
+            self._say(stage, "then")
+            if all(self._step(stage, step) for step in stage.plan.then):
+                self._settle(stage, "then")
+
+    def _clean_up(self, stage: Stage) -> None:
+        """Invariant 13: one user delete of everything brings the world back."""
+        self._say(stage, "clean up")
+        try:
+            stage.target.clean_up(stage.scope.client, stage.deadline_s)
+            stage.target.settle(stage.deadline_s)
+        except ChaosError as error:
+            stage.violate(Violation(RECOVERABLE, "cleaned up", (str(error),)))
+            return
+        leaks = stage.target.observe().leaks_since(stage.observations[0].world)
+        if leaks:
+            stage.violate(Violation(RECOVERABLE, "cleaned up", tuple(map(str, leaks))))
+
+    def _judge(self, stage: Stage, schedule: str) -> Outcome:
+        wanted = stage.plan.invariants
+        violations = tuple(v for v in stage.violations if wanted is None or v.invariant in wanted)
+        if violations:
+            reason = "\n".join(map(str, violations))
+            return Outcome(Verdict.FAIL, reason, violations, schedule=schedule)
+        return Outcome(Verdict.PASS, schedule=schedule)
+
+    # ------------------------------------------------------------------ around it
+
+    @contextmanager
+    def _undoing(self, stage: Stage) -> Iterator[None]:
+        """Whatever happens inside, nothing of the fault outlives it."""
+        try:
+            yield
+        except BaseException:
+            self._dirty = True
+            raise
+        finally:
+            self.undo.undo_all()  # first: a frozen service could not answer
+            self.controller.disarm_all()
+            self._recorded.clear()
+            self._bring_back(stage)
+
+    def _bring_back(self, stage: Stage) -> None:
+        for service in stage.services.values():
+            if service.state is ServiceState.FROZEN:
+                service.thaw()
+            if service.state is ServiceState.DEAD:
+                service.start()
+
+    def _record_every_point(self) -> None:
+        """Have every known point tell when it is passed: for the timeline, and for VACUOUS."""
+        wanted = [
+            ArmRequest(point, When.BEFORE, Record(), alias=alias, times=None)
+            for alias, point in self.target.points.items()
+            if alias not in self._recorded
+        ]
+        self.controller.arm_all(wanted)
+        self._recorded.update(self.target.points)
+
+    def on_hit(self, hit: Hit) -> None:
+        """Put a hit into the running round's history (called by the controller)."""
+        stage = self._stage
+        if stage is None:
+            return
+        stage.hits.append(hit)
+        actors = {request: label for label, request in stage.requests.items()}
+        stage.history.add(
+            Kind.HIT,
+            hit.service,
+            hit.alias,
+            actor=actors.get(hit.request or "", ""),
+            when=hit.when.value,
+            action=hit.action,
+            request=hit.request,
+            thread=hit.thread,
+        )
+
+    def on_service(self, service: str, event: str, facts: object) -> None:
+        """Put a service's life into the running round's history (called by the runner)."""
+        stage = self._stage
+        if stage is not None:
+            details = dict(facts) if isinstance(facts, dict) else {}
+            stage.history.add(Kind.SERVICE, service, event, **details)
+
+    @staticmethod
+    def _say(stage: Stage, phase: str) -> None:
+        stage.tell(Kind.STEP, "plan", phase, phase)
+
+    @staticmethod
+    def _seen(stage: Stage) -> str:
+        seen = dict.fromkeys(
+            f"{event.data['when']} {event.name}" for event in stage.history.of(Kind.HIT)
+        )
+        if not seen:
+            return "No point of the target was reached at all."
+        return f"The points that were reached, in order: {', '.join(seen)}."
+
+
+def _varies(fault: Fault) -> bool:
+    return type(fault).variations is not Fault.variations

@@ -1,0 +1,335 @@
+"""The pytest plugin: ``*.plan.yaml`` files are tests, and tests can use the ``chaos`` fixture.
+
+Loading this module must stay cheap: whoever runs pytest without a chaos test pays for it too.
+Everything heavy is imported when the first chaos test is collected or run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from chaos.bind import BoundPlan
+    from chaos.journal import Journal
+    from chaos.plan import Plan
+    from chaos.session import Case, Session
+    from chaos.verdict import Outcome
+
+SUFFIXES = (".plan.yaml", ".plan.yml")
+_STATE = pytest.StashKey["ChaosState"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Our options, in a group of their own."""
+    group = parser.getgroup("chaos", "fault-injection chaos testing (chaos)")
+    group.addoption(
+        "--chaos-target",
+        metavar="NAME|FILE.py",
+        help="the system under test: a name, or a Python file that defines target()"
+        " (default: the plan's own `target`, else ini option chaos_target, else reference)",
+    )
+    group.addoption(
+        "--chaos-results",
+        metavar="DIR",
+        default="chaos-results",
+        help="folder for journal.sqlite, report.html and junit.xml (default: %(default)s)",
+    )
+    group.addoption(
+        "--chaos-no-bugs",
+        action="store_true",
+        help="collect plans only with all bug switches off",
+    )
+    group.addoption(
+        "--chaos-bug",
+        metavar="SWITCH",
+        action="append",
+        default=[],
+        help="collect plans only with this bug switch on; repeatable",
+    )
+    group.addoption(
+        "--chaos-order",
+        metavar="'A B ...'",
+        default="",
+        help="execute only this order of a race",
+    )
+    group.addoption(
+        "--chaos-keep",
+        action="store_true",
+        help="keep the run directory (logs, databases) and say where it is",
+    )
+    parser.addini("chaos_target", "the system under test; see --chaos-target", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing is started yet."""
+    config.addinivalue_line("markers", "chaos: a fault plan, or a test that injects faults")
+    state = config.stash[_STATE] = ChaosState(config)
+    if not state.worker:
+        for stale in state.results.glob(".*.part.sqlite*"):  # a killed run's workers left them
+            stale.unlink()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A ``*.plan.yaml`` file is a file of tests."""
+    if file_path.name.endswith(SUFFIXES):
+        collector: pytest.Collector = PlanFile.from_parent(parent, path=file_path)
+        return collector
+    return None
+
+
+class PlanFile(pytest.File):
+    """Collects every plan of a file: by itself, and with each of its bug switches on."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item for each case; every word of the plan is checked here."""
+        state = self.config.stash[_STATE]
+        state.refuse_shadowing()
+        from chaos.errors import ChaosError
+        from chaos.loader import load
+        from chaos.session import Case, cases
+
+        try:
+            for source in load(self.path):
+                target = state.target_of(source.plan)
+                chosen = cases(source, bugs=not self.config.getoption("chaos_no_bugs"))
+                if self.config.getoption("chaos_bug"):
+                    wanted = self.config.getoption("chaos_bug")
+                    chosen = [case for case in chosen if case.bug in wanted]
+                for case in chosen:
+                    ordered = Case(case.plan, case.bug, source, state.order)
+                    yield PlanItem.from_parent(self, name=ordered.name, case=ordered, target=target)
+                source.bind(state.words(target))
+        except ChaosError as error:
+            raise self.CollectError(str(error)) from None
+
+
+class PlanItem(pytest.Item):
+    """One plan with one set of bug switches: passes when the verdict is the expected one."""
+
+    def __init__(self, *, case: Case, target: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.case = case
+        self.target = target
+        self.add_marker("chaos")
+
+    def runtest(self) -> None:
+        """Run the plan."""
+        state = self.config.stash[_STATE]
+        outcome = state.session(self.target).run(self.case)
+        _raise_unless_expected(outcome, self.case)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """A verdict is its own message; our frames would hide it."""
+        from chaos.errors import ChaosError
+
+        if isinstance(excinfo.value, ChaosError):
+            session = self.config.stash[_STATE].sessions.get(self.target)
+            again = session.reproduce(self.case) if session else ""
+            kind = type(excinfo.value).__name__
+            return f"{kind}: {excinfo.value}" + (f"\nrun it again: {again}" if again else "")
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the plan starts."""
+        line = self.case.source.line if self.case.source else 1
+        return self.path, line - 1, self.name
+
+
+def _raise_unless_expected(outcome: Outcome, case: Case) -> None:
+    from chaos.errors import Failed
+    from chaos.verdict import Verdict
+
+    if outcome.meets(case.expected):
+        return
+    if outcome.verdict is Verdict.PASS:
+        raise Failed(f"bug switch `{case.bug}` is on, but nothing noticed: the verdict is PASS")
+    if case.bug and outcome.verdict is Verdict.FAIL:
+        missed = [n for n in case.expected.violations if n not in outcome.violated]
+        raise Failed(f"`{case.bug}` should violate {', '.join(missed)} too\n{outcome.reason}")
+    outcome.raise_for_verdict()
+
+
+class Chaos:
+    """What the ``chaos`` fixture gives: run plans written in Python."""
+
+    def __init__(self, state: ChaosState, target: str) -> None:
+        self._state = state
+        self.target = target
+
+    def run(self, plan: Plan, *, bug: str = "", order: str = "") -> Outcome:
+        """Run ``plan`` and return how it ended; raises nothing for a verdict.
+
+        Raises:
+            PlanError: the plan uses words that the target does not have.
+        """
+        from chaos.session import Case
+
+        return self._state.session(self.target).run(Case(plan, bug, order=order))
+
+    def check(self, plan: Plan, *, bug: str = "") -> Outcome:
+        """Run ``plan`` and require PASS; with a bug switch, a FAIL that names the defect.
+
+        Raises:
+            VerdictError: the verdict is another one.
+            PlanError: the plan uses words that the target does not have.
+        """
+        from chaos.session import Case
+
+        __tracebackhide__ = True
+        outcome = self.run(plan, bug=bug)
+        _raise_unless_expected(outcome, Case(plan, bug))
+        return outcome
+
+    def bind(self, plan: Plan) -> BoundPlan:
+        """Check every word of a plan without running it."""
+        from chaos.bind import bind
+
+        return bind(plan, self._state.words(self.target))
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest) -> Chaos:
+    """Run fault plans against the target; it is started once and kept warm between tests."""
+    state = request.config.stash[_STATE]
+    state.refuse_shadowing()
+    return Chaos(state, state.default_target)
+
+
+class ChaosState:
+    """What one pytest process (or xdist worker) has running; nothing until it is needed."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.sessions: dict[str, Session] = {}
+        self._journal: Journal | None = None
+        self.residues: tuple[str, ...] = ()
+        self.written: list[Path] = []
+        self._checked = False
+
+    @property
+    def used(self) -> bool:
+        """Whether any chaos test ran, here or in a worker."""
+        return self._journal is not None or (
+            not self.worker and self.config.getoption("dist", "no") != "no"
+        )
+
+    @property
+    def worker(self) -> str:
+        """``gw0`` in an xdist worker, else ''."""
+        return os.environ.get("PYTEST_XDIST_WORKER", "")
+
+    @property
+    def results(self) -> Path:
+        """The folder for journal and reports."""
+        return self.config.rootpath / str(self.config.getoption("chaos_results"))
+
+    @property
+    def order(self) -> str:
+        """The one order of a race that was asked for."""
+        return str(self.config.getoption("chaos_order"))
+
+    @property
+    def default_target(self) -> str:
+        """The target when a plan names none."""
+        chosen = self.config.getoption("chaos_target") or self.config.getini("chaos_target")
+        return str(chosen or "reference")
+
+    def target_of(self, plan: Plan) -> str:
+        """The target of a plan: the option wins, then the plan's own, then the ini option."""
+        if self.config.getoption("chaos_target"):
+            return self.default_target
+        return plan.target or self.default_target
+
+    def refuse_shadowing(self) -> None:
+        """Do nothing when all our packages can be imported.
+
+        Raises:
+            pytest.UsageError: a package of the user's own hides one of ours.
+        """
+        if not self._checked:
+            from chaos.catalogue import shadowing
+
+            hidden = shadowing()
+            if hidden:
+                raise pytest.UsageError(hidden)
+            self._checked = True
+
+    def words(self, target: str) -> Any:
+        """The vocabulary of a target."""
+        from chaos.catalogue import vocabulary
+
+        return vocabulary(target)
+
+    def session(self, target: str) -> Session:
+        """The running session of a target; only one runs at a time in a process."""
+        from chaos.session import Session
+
+        running = self.sessions.get(target)
+        if running is None:
+            self.close_sessions()
+            running = Session(target, self.journal, keep=bool(self.config.getoption("chaos_keep")))
+            running.__enter__()
+            self.sessions[target] = running
+        return running
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of this process; opened at the first use."""
+        from chaos import results
+
+        if self._journal is None:
+            part = self.worker and f"{os.environ['PYTEST_XDIST_TESTRUNUID']}-{self.worker}"
+            self._journal = results.begin(self.results, part)
+        return self._journal
+
+    def close_sessions(self) -> None:
+        """Stop every target."""
+        for session in self.sessions.values():
+            session.close()
+        self.sessions.clear()
+
+    def finish(self) -> None:
+        """Stop everything and, where the run ends, write the reports."""
+        self.close_sessions()
+        if self.worker:
+            self.journal.close()
+            return
+        from chaos import results
+
+        if self._journal is None and not results.parts(self.results):
+            return
+        journal = self.journal
+        results.absorb_parts(journal, self.results)
+        self.residues = journal.residues()
+        self.written = results.write_reports(journal, self.results)
+        journal.close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the targets, write the reports, and be red when something was left behind."""
+    state = session.config.stash[_STATE]
+    if state.used:
+        state.finish()
+    if state.residues and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say where the results are, and what was left behind."""
+    state = config.stash[_STATE]
+    if state.written:
+        terminalreporter.section("chaos")
+        for found in state.residues:
+            terminalreporter.write_line(f"left behind: {found}", red=True)
+        terminalreporter.write_line("results: " + " ".join(map(_shown, state.written)))
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,266 @@
+"""A session: one target, started once, on which trials run one after the other.
+
+Owns everything that must be gone afterwards: the run directory, the controller, the reaper, the
+target. What stays is the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ruamel.yaml import YAML
+
+from chaos.bind import BoundPlan, bind
+from chaos.catalogue import Vocabulary, vocabulary
+from chaos.control import Controller
+from chaos.engine import Engine
+from chaos.history import Event, History, Kind
+from chaos.journal import Journal, Round, ServiceLog, Trial
+from chaos.loader import Source
+from chaos.plan import Plan
+from chaos.reaper import Reaper
+from chaos.residue import audit
+from chaos.target import Instrumentation
+from chaos.undo import UndoLog
+from chaos.verdict import Expectation, Outcome, Verdict
+
+LOG_LINES = 40
+"""How many lines of a service's log are kept on each side of a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to run: a plan, with one set of bug switches, and the verdict that is expected."""
+
+    plan: Plan
+    bug: str = ""
+    source: Source | None = None
+    order: str = ""
+
+    @property
+    def name(self) -> str:
+        """``kill-compute-mid-reboot`` or ``kill-compute-mid-reboot[lp1072751]``."""
+        return f"{self.plan.name}[{self.bug}]" if self.bug else self.plan.name
+
+    @property
+    def expected(self) -> Expectation:
+        """PASS; with a bug switch on, a FAIL that names the defect."""
+        if not self.bug:
+            return Expectation()
+        return Expectation(Verdict.FAIL, self.plan.bugs.get(self.bug, ()))
+
+    def bind(self, words: Vocabulary) -> BoundPlan:
+        """Look up every word of the plan; errors name the line when it came from a file."""
+        return self.source.bind(words) if self.source else bind(self.plan, words)
+
+
+def cases(source: Source, *, bugs: bool = True) -> list[Case]:
+    """A plan by itself and, with ``bugs``, once with each of its bug switches."""
+    switches = ["", *source.plan.bugs] if bugs else [""]
+    return [Case(source.plan, bug, source) for bug in switches]
+
+
+@dataclass(slots=True)
+class Session:
+    """Use as a context manager; :meth:`run` runs one case.
+
+    ``target`` is a name or a file (see :mod:`chaos.catalogue`). ``on_round`` is called with the
+    number of each round of a trial once it has ended.
+    """
+
+    target: str
+    journal: Journal
+    on_round: Callable[[int], None] = lambda number: None
+    keep: bool = False
+    """Leave the run directory (logs, databases) where it is, and say so in :attr:`run_dir`."""
+    run_dir: Path = field(init=False)
+    label: str = field(init=False)
+    words: Vocabulary = field(init=False)
+    residue: tuple[str, ...] = ()
+    _engine: Engine = field(init=False)
+    _controller: Controller = field(init=False)
+    _reaper: Reaper = field(init=False)
+    _undo: UndoLog = field(init=False)
+    _trial: str = ""
+    _marks: dict[str, int] = field(default_factory=dict)
+    _fault_marks: dict[str, int] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        self.words = vocabulary(self.target)
+        self.label = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.run_dir = Path(tempfile.mkdtemp(prefix=f"chaos-{self.label}-"))
+        self._reaper = Reaper(self.label, self.run_dir, remove_run_dir=not self.keep)
+        self._reaper.start()
+        try:
+            self._undo = UndoLog(self.run_dir)
+            self._controller = Controller(
+                label=self.label,
+                request_id_reader=self.words.target.request_id_reader,
+                on_hit=lambda hit: self._engine.on_hit(hit),
+            )
+            self._engine = Engine(
+                self.words.target, self._controller, self._undo,
+                on_event=self._on_event, on_round=self._after_round,
+            )  # fmt: skip
+            self.words.target.start(
+                Instrumentation(
+                    self.label, self.run_dir, self._controller.environment, self._on_service
+                ),
+                frozenset(),
+            )
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything, look for leftovers, remove the run directory; safe to call twice."""
+        try:
+            self.words.target.stop()
+            if hasattr(self, "_controller"):
+                self._controller.close()
+            self.residue = audit(self.label, run_dir=self.run_dir)
+            for found in self.residue:
+                self.journal.residue(found)
+        finally:
+            if not self.keep:
+                shutil.rmtree(self.run_dir, ignore_errors=True)
+            self._reaper.close()
+
+    # ------------------------------------------------------------------ trials
+
+    def run(self, case: Case) -> Outcome:
+        """Run one case and journal it.
+
+        Raises:
+            PlanError: the plan uses words that the target does not have.
+        """
+        bound = case.bind(self.words)
+        trial = self._begin(case)
+        self._trial = trial.id
+        try:
+            outcome = self._engine.run(bound, frozenset(filter(None, [case.bug])), case.order)
+        finally:
+            self._trial = ""
+        self.journal.end(
+            trial.id, ended_ns=time.monotonic_ns(), rounds=outcome.rounds,
+            verdict=outcome.verdict, reason=outcome.reason, violated=outcome.violated,
+        )  # fmt: skip
+        return outcome
+
+    def reproduce(self, case: Case, order: str = "") -> str:
+        """The shell command that runs a case again."""
+        return reproduce(case, self.target, order)
+
+    def _begin(self, case: Case) -> Trial:
+        plan = case.plan
+        location = f"{case.source.path}:{case.source.line}" if case.source else ""
+        trial = Trial(
+            id=uuid.uuid4().hex[:12],
+            plan=plan.name,
+            title=plan.title,
+            scenario=plan.scenario,
+            source=plan.source,
+            bug=case.bug,
+            target=self.target,
+            document=as_yaml(plan.document()),
+            location=location,
+            reproduce=self.reproduce(case),
+            started_unix=time.time(),
+            started_ns=time.monotonic_ns(),
+            ended_ns=None,
+            rounds=0,
+            verdict=None,
+            expected=case.expected.verdict,
+            expected_violations=case.expected.violations,
+            reason="",
+        )
+        self.journal.begin(trial)
+        return trial
+
+    # ------------------------------------------------------------------ what happens meanwhile
+
+    def _on_service(self, service: str, event: str, facts: Mapping[str, Any]) -> None:
+        self._engine.on_service(service, event, facts)
+
+    def _on_event(self, number: int, event: Event) -> None:
+        self.journal.event(self._trial, number, event)
+        if event.kind is Kind.FAULT and not self._fault_marks:
+            self._fault_marks = self._log_sizes()
+        if event.kind is Kind.WORLD and event.name == "before":
+            self._marks, self._fault_marks = self._log_sizes(), {}
+
+    def _log_sizes(self) -> dict[str, int]:
+        return {
+            name: service.log.stat().st_size
+            for name, service in self.words.target.services.items()
+            if service.log.exists()
+        }
+
+    def _after_round(self, number: int, outcome: Outcome, history: History) -> None:
+        self.journal.end_round(
+            self._trial, Round(number, outcome.schedule, outcome.verdict, outcome.reason)
+        )
+        # A race has many rounds; the logs of the first tell what a good one looks like.
+        if number == 1 or outcome.verdict is not Verdict.PASS:
+            for log in self._logs(number):
+                self.journal.log(self._trial, log)
+        self.on_round(number)
+
+    def _logs(self, number: int) -> list[ServiceLog]:
+        logs = []
+        for name, end in self._log_sizes().items():
+            start = self._marks.get(name, 0)
+            fault = self._fault_marks.get(name, end)
+            if end > start:
+                text = _slice(self.words.target.services[name].log, start, end)
+                before = text[: fault - start].decode(errors="replace").splitlines()[-LOG_LINES:]
+                after = text[fault - start :].decode(errors="replace").splitlines()[:LOG_LINES]
+                logs.append(ServiceLog(number, name, "\n".join(before), "\n".join(after)))
+        return logs
+
+
+def _slice(path: Path, start: int, end: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(end - start)
+
+
+def as_yaml(document: Mapping[str, Any]) -> str:
+    """A plan's document as YAML text."""
+    text = StringIO()
+    yaml = YAML(typ="rt")
+    yaml.dump(document, text)
+    return text.getvalue()
+
+
+def reproduce(case: Case, target: str, order: str = "") -> str:
+    """The shell command that runs a case again, from the folder in which it was run."""
+    if case.source is None:
+        return ""
+    path = case.source.path
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    words = ["chaos", "run", str(path), "--plan", case.plan.name, "--target", target]
+    words += ["--bug", case.bug] if case.bug else ["--no-bugs"]
+    words += ["--order", order] if order else []
+    return shlex.join(words)

@@ -1,0 +1,69 @@
+"""Verdicts: what a round, and a whole trial, says about the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chaos.errors import Errored, Failed, Vacuous, VerdictError
+from chaos.invariant import Violation
+
+
+class Verdict(StrEnum):
+    """How a trial ended."""
+
+    PASS = "PASS"
+    """The faults struck, the target recovered, every invariant held."""
+    FAIL = "FAIL"
+    """An invariant did not hold."""
+    VACUOUS = "VACUOUS"
+    """A fault never struck: nothing is proven."""
+    ERROR = "ERROR"
+    """The framework or its environment broke: says nothing about the target."""
+
+
+_RAISED: dict[Verdict, type[VerdictError]] = {
+    Verdict.FAIL: Failed,
+    Verdict.VACUOUS: Vacuous,
+    Verdict.ERROR: Errored,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a trial's verdict should be; ``violations`` must be among those that a FAIL names."""
+
+    verdict: Verdict = Verdict.PASS
+    violations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a round or a trial ended, with the evidence in words."""
+
+    verdict: Verdict
+    reason: str = ""
+    violations: tuple[Violation, ...] = ()
+    rounds: int = 1
+    schedule: str = ""
+    """The order of actors that was executed (of the failing round, for a trial), '' if no race."""
+
+    @property
+    def violated(self) -> tuple[str, ...]:
+        """Names of the invariants that did not hold, each once."""
+        return tuple(dict.fromkeys(violation.invariant for violation in self.violations))
+
+    def meets(self, expected: Expectation) -> bool:
+        """Whether this is what was expected."""
+        return self.verdict == expected.verdict and set(expected.violations) <= {*self.violated}
+
+    def raise_for_verdict(self) -> None:
+        """Do nothing for PASS.
+
+        Raises:
+            Failed: for FAIL.
+            Vacuous: for VACUOUS.
+            Errored: for ERROR.
+        """
+        if self.verdict in _RAISED:
+            raise _RAISED[self.verdict](self.reason)

@@ -1,0 +1,169 @@
+"""Faults that act inside the service, at the point itself: crash, delay, error, pause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from chaos.control import Action, Arm, Raise
+from chaos.control import Crash as CrashAction
+from chaos.control import Delay as DelayAction
+from chaos.control import Pause as PauseAction
+from chaos.errors import ChaosError
+from chaos.fault import Fault, Strike, Variation
+from chaos.history import Kind
+from chaos.plan import Location
+from chaos.stage import Stage
+
+
+class Hitting(Strike):
+    """A strike whose evidence is a hit that the agent reported."""
+
+    def __init__(self, arm: Arm, at: Location) -> None:
+        self.arm = arm
+        self.at = at
+
+    def wait(self, deadline_s: float) -> bool:
+        """Wait for the hit."""
+        return self.arm.wait(deadline_s) is not None
+
+    def missing(self) -> str:
+        """Which point was not reached, and where it was looked for."""
+        if self.arm.hits:
+            return ""
+        states = ", ".join(f"{name}: {state}" for name, state in sorted(self.arm.state.items()))
+        wanted = f"`{self.at}`"
+        if self.at.actor:
+            wanted += f" while serving `{self.at.actor}`"
+        if self.at.occurrence > 1:
+            wanted += f" for the {self.at.occurrence}. time"
+        return f"The point {wanted} was never reached (it was armed in {states or 'no service'})."
+
+
+class Crash(Fault):
+    """The service that reaches the point dies there by SIGKILL."""
+
+    def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
+        """Arm the crash."""
+        assert at is not None
+        return Crashing(stage, stage.arm(at, CrashAction()), at)
+
+
+class Crashing(Hitting):
+    """A crash has struck when the process has reached the point *and* is dead."""
+
+    def __init__(self, stage: Stage, arm: Arm, at: Location) -> None:
+        super().__init__(arm, at)
+        self.stage = stage
+
+    def finish(self, deadline_s: float) -> None:
+        """Wait until the process that reported the hit is gone."""
+        for hit in self.arm.hits:
+            service = self.stage.services[hit.service]
+            if not service.wait_dead(deadline_s):
+                raise ChaosError(
+                    f"{hit.service} reached `{self.at}` and was to die there, but lives "
+                    f"{deadline_s} s later"
+                )
+            self.stage.tell(
+                Kind.FAULT, hit.service, "crash", f"{hit.service} died {self.at}", pid=hit.pid
+            )
+
+
+class Delay(Fault):
+    """The call takes longer."""
+
+    seconds: float = Field(gt=0, le=60, description="how much longer, in seconds")
+    times: int = Field(1, ge=1, description="how many calls, from the location's occurrence on")
+
+    def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
+        """Arm the delay."""
+        assert at is not None
+        return Told(stage, stage.arm(at, DelayAction(self.seconds), times=self.times), at, "delay")
+
+
+class Error(Fault):
+    """The call raises instead of (before) or after doing its work."""
+
+    exception: str = Field(
+        "RuntimeError", description="a builtin's name, or module:Class as the service imports it"
+    )
+    message: str = "injected by a fault plan"
+    times: int = Field(1, ge=1, description="how many calls, from the location's occurrence on")
+
+    def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
+        """Arm the error."""
+        assert at is not None
+        action: Action = Raise(self.exception, self.message)
+        return Told(stage, stage.arm(at, action, times=self.times), at, "error")
+
+
+class Told(Hitting):
+    """A strike that needs nothing more than its hit; it goes into the history by itself."""
+
+    def __init__(self, stage: Stage, arm: Arm, at: Location, word: str) -> None:
+        super().__init__(arm, at)
+        self.stage = stage
+        self.word = word
+
+    def finish(self, deadline_s: float) -> None:
+        """Put each hit into the history."""
+        for hit in self.arm.hits:
+            self.stage.tell(
+                Kind.FAULT, hit.service, self.word, f"{self.word} {self.at}", pid=hit.pid
+            )
+
+
+class Pause(Fault):
+    """The caller is held at the point until a step of `during` has ended."""
+
+    until: str = Field(
+        "during", description="label or operation of the step after which it goes on"
+    )
+
+    def references(self) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+        """The step that is waited for must exist."""
+        if self.until != "during":
+            yield ("until",), "step", self.until
+
+    def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
+        """Arm the pause, and release it when the step has ended."""
+        assert at is not None
+        arm = stage.arm(at, PauseAction(limit_s=stage.deadline_s * 2))
+        stage.react("pause", lambda: self._hold(stage, arm, at))
+        return Pausing(arm, at, stage)
+
+    def _hold(self, stage: Stage, arm: Arm, at: Location) -> None:
+        ended = stage.wait_ended(self.until, stage.deadline_s)
+        hit = arm.wait(0)
+        # Not reached before the step ended: the pause would hold nothing apart any more.
+        if hit is None:
+            arm.disarm()
+            return
+        hit.release()
+        stage.tell(
+            Kind.UNDO, hit.service, "pause",
+            f"{hit.service} goes on" + ("" if ended else f": `{self.until}` has not ended"),
+        )  # fmt: skip
+
+
+class Pausing(Hitting):
+    """A pause has struck when the caller is held; the history tells when."""
+
+    def __init__(self, arm: Arm, at: Location, stage: Stage) -> None:
+        super().__init__(arm, at)
+        self.stage = stage
+        self._told = False
+
+    def wait(self, deadline_s: float) -> bool:
+        """Wait for the hit, and look at the world while the caller is held."""
+        hit = self.arm.wait(deadline_s)
+        if hit is None:
+            return False
+        if not self._told:
+            self._told = True
+            self.stage.tell(
+                Kind.FAULT, hit.service, "pause", f"{hit.service} is held {self.at}", pid=hit.pid
+            )
+        return True
