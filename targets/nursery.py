@@ -1,0 +1,221 @@
+"""The runner's end of the warm parent (:mod:`targets.warm_parent`).
+
+One thread listens to the warm parent and to the services' readiness messages; everything it learns
+it tells at once, in the order in which it happened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaos.errors import TargetError
+from chaos.target import ServiceState
+from targets import warm_parent
+
+if TYPE_CHECKING:
+    from targets.local_service import LocalService
+
+_logger = logging.getLogger(__name__)
+
+_WARM_UP_LIMIT_S = 60.0
+SIGNAL_LIMIT_S = 10.0
+"""Seconds until a signal has its effect: only the kernel can delay it."""
+
+_LOG_TAIL_LINES = 20
+
+
+class Nursery:
+    """One warm parent and its services, for one run directory.
+
+    ``changed`` guards the state of all services and is notified at every change. ``tell`` is called
+    as (service, event, details) while it is held, so in the true order; it must be quick.
+    """
+
+    def __init__(self, tell: Callable[[str, str, Mapping[str, Any]], None]) -> None:
+        self.changed = threading.Condition()
+        self.pid: int | None = None
+        self._tell = tell
+        self._services: dict[str, LocalService] = {}
+        self._warm = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def open(self, run_dir: Path, environment: Mapping[str, str], preload: Iterable[str]) -> None:
+        """Execute the warm parent and return when it has imported ``preload``.
+
+        ``environment`` is what all its children show in ``/proc/<pid>/environ``.
+
+        Raises:
+            TargetError: it ended before; says how its log ends.
+        """
+        self.run_dir = run_dir
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._log = self.logs / "warm-parent.log"
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        runner = os.pidfd_open(os.getpid())
+        modules = list(preload)
+        order = {
+            "link": theirs.fileno(),
+            "runner": runner,
+            "sys_path": [str(Path(entry).absolute()) for entry in sys.path],
+            "preload": modules,
+        }
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-u", warm_parent.__file__, json.dumps(order)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=run_dir,
+                env=environment,
+                pass_fds=(theirs.fileno(), runner),
+                start_new_session=True,
+            )
+        theirs.close()
+        os.close(runner)
+        self.pid = self._process.pid
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._link, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._listen, name="chaos-nursery", daemon=True)
+        self._thread.start()
+        with self.changed:
+            self.changed.wait_for(lambda: self._warm or self.pid is None, _WARM_UP_LIMIT_S)
+            if not self._warm:
+                raise TargetError(
+                    f"the warm parent could not import {', '.join(modules)}"
+                    f"; its log ends with:\n{tail(self._log)}"
+                )
+
+    def close(self) -> None:
+        """End all services and the warm parent; safe to call twice."""
+        if self._process is None:
+            return
+        with self.changed:
+            if self.pid is not None:
+                self._link.shutdown(socket.SHUT_WR)
+        try:
+            self._process.wait(SIGNAL_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._thread.join()
+        self._link.close()
+        self._selector.close()
+        self._process = None
+
+    @property
+    def logs(self) -> Path:
+        """Directory of the services' logs."""
+        return self.run_dir / "logs"
+
+    def say(self, **message: object) -> None:
+        """Ask the warm parent for something.
+
+        Raises:
+            TargetError: it is gone.
+        """
+        if self.pid is None:
+            raise TargetError(f"the warm parent is gone; its log ends with:\n{tail(self._log)}")
+        try:
+            self._link.send(json.dumps(message).encode())
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise TargetError("the warm parent is gone") from error
+
+    def spawn(self, service: LocalService, program: Mapping[str, Any]) -> socket.socket:
+        """Ask for ``service``; its end of life and its messages will be told to it.
+
+        Returns the socket of this one incarnation to which it may say that it is ready.
+        """
+        # The kernel chooses a name in the abstract namespace: no file, and never that of a twin.
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notify.bind("")
+        address = "@" + notify.getsockname()[1:].decode()
+        try:
+            self.say(
+                spawn=service.name,
+                log=str(service.log),
+                **{**program, "environment": {**program["environment"], "NOTIFY_SOCKET": address}},
+            )
+        except BaseException:
+            notify.close()
+            raise
+        self._services[service.name] = service
+        self._selector.register(notify, selectors.EVENT_READ, service)
+        return notify
+
+    def tell(self, service: str, event: str, **details: Any) -> None:
+        """Tell what happened to a service; an error of the listener's is only logged."""
+        try:
+            self._tell(service, event, details)
+        except Exception:
+            _logger.exception("could not tell that %s %s", service, event)
+        self.changed.notify_all()
+
+    def _listen(self) -> None:
+        while True:
+            # The warm parent first: a service's own message never overtakes its start or its end.
+            events = sorted(self._selector.select(), key=lambda event: event[0].data is not None)
+            with self.changed:
+                for key, _ in events:
+                    if key.data is None:
+                        if not self._drain():
+                            return
+                    elif key.fd in self._selector.get_map():
+                        key.data.heard(key.fileobj)
+
+    def _drain(self) -> bool:
+        """Hear what the warm parent said; False when it is gone."""
+        while True:
+            try:
+                message = self._link.recv(warm_parent.MESSAGE_LIMIT, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return True
+            except ConnectionResetError:
+                message = b""
+            if not message:
+                self._lost()
+                return False
+            self._hear(json.loads(message))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        if "ready" in said:
+            self._warm = True
+        elif "started" in said:
+            self._services[said["started"]].started(said["pid"])
+        elif "exited" in said:
+            self._bury(self._services[said.pop("exited")], **said)
+        self.changed.notify_all()
+
+    def _bury(self, service: LocalService, **details: Any) -> None:
+        notify = service.exited(**details)
+        if notify is not None:
+            self._selector.unregister(notify)
+            notify.close()
+
+    def _lost(self) -> None:
+        # The kernel ends every child of a warm parent that is gone.
+        self.pid = None
+        self._warm = False
+        for service in self._services.values():
+            if service.state is not ServiceState.DEAD:
+                self._bury(service, pid=service.pid, signal=int(signal.SIGKILL))
+        self.changed.notify_all()
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log, indented."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+    except FileNotFoundError:
+        lines = []
+    return "\n".join(f"    {line}" for line in lines) or "    (nothing)"

@@ -1,0 +1,189 @@
+"""The warm parent: a process that has imported a system's code once and forks its services.
+
+Executed by path with one JSON argument, it talks JSON messages over a socket pair:
+
+=========== ============================================================ =====================
+asked       ``{"spawn": name, "function" | "arguments", "environment", "log"}``
+answered    ``{"started": name, "pid": ...}``, by the child itself       before its own code
+asked       ``{"signal": number, "name": name}``                         to the process group
+answered    ``{"signalled": name}``                                      when it has its effect
+told        ``{"ready": true}``                                          after the imports
+told        ``{"exited": name, "pid", "code" | "signal"}``               at each death
+=========== ============================================================ =====================
+
+As the services' parent it alone can signal them without ever hitting a recycled pid. When the
+runner ends or closes the socket it kills all of them and goes; should it die itself, the kernel
+kills them (PR_SET_PDEATHSIG), stopped ones too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+MESSAGE_LIMIT = 1 << 18
+"""Longest message, in bytes."""
+
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+class WarmParent:
+    """Forks, signals and buries services; single-threaded, so that a fork is always safe."""
+
+    def __init__(self, link: socket.socket, runner: int) -> None:
+        self._link = link
+        self._runner = runner
+        self._children: dict[str, tuple[int, int]] = {}  # name -> pid, pidfd
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(link, selectors.EVENT_READ)
+        self._selector.register(runner, selectors.EVENT_READ)
+
+    def serve(self) -> Callable[[], object]:
+        """Serve until the runner is gone; returns only in a forked child: what it is to run."""
+        self._say(ready=True)
+        while True:
+            for key, _ in self._selector.select():
+                if isinstance(key.data, str):
+                    self._bury(key.data)
+                    continue
+                # The runner's pidfd: it is dead, though a process forked from it keeps the link.
+                message = self._link.recv(MESSAGE_LIMIT) if key.fd != self._runner else b""
+                if not message:
+                    self._end()
+                program = self._obey(json.loads(message))
+                if program is not None:
+                    return program
+
+    def _obey(self, asked: dict[str, Any]) -> Callable[[], object] | None:
+        if "spawn" in asked:
+            return self._spawn(asked)
+        self._signal(asked["name"], asked["signal"])
+        return None
+
+    def _spawn(self, asked: dict[str, Any]) -> Callable[[], object] | None:
+        name = asked["spawn"]
+        parent = os.getpid()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            return self._become(asked, parent)
+        pidfd = os.pidfd_open(pid)
+        self._children[name] = (pid, pidfd)
+        self._selector.register(pidfd, selectors.EVENT_READ, name)
+        return None
+
+    def _become(self, asked: dict[str, Any], parent: int) -> Callable[[], object]:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        _prctl(_PR_SET_NAME, asked["spawn"].encode()[:15])
+        os.setpgid(0, 0)
+        log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        # Said by the child: it cannot be overtaken by what the service itself tells the runner.
+        self._say(started=asked["spawn"], pid=os.getpid())
+        self._selector.close()
+        for _, pidfd in self._children.values():
+            os.close(pidfd)
+        os.close(self._runner)
+        self._link.close()
+        os.environ.clear()
+        os.environ.update(asked["environment"])
+        if "arguments" in asked:
+            return _execution(asked["arguments"])
+        sys.argv = [asked["spawn"]]
+        return _function(asked["function"])
+
+    def _signal(self, name: str, number: int) -> None:
+        if name not in self._children:
+            return
+        pid, _ = self._children[name]
+        _signal_group(pid, number)
+        if number == signal.SIGSTOP:
+            # WNOWAIT: the state is looked at, not consumed, so a second look does not block.
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        self._say(signalled=name)
+
+    def _bury(self, name: str) -> None:
+        pid, pidfd = self._children.pop(name)
+        self._selector.unregister(pidfd)
+        # Not reaped yet, so the group's id is still its own: what it forked goes with it.
+        _signal_group(pid, signal.SIGKILL)
+        end = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
+        assert end is not None
+        how = "code" if end.si_code == os.CLD_EXITED else "signal"
+        self._say(exited=name, pid=pid, **{how: end.si_status})
+
+    def _end(self) -> None:
+        for pid, _ in self._children.values():
+            _signal_group(pid, signal.SIGKILL)
+        for _, pidfd in self._children.values():
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os._exit(0)
+
+    def _say(self, **message: object) -> None:
+        try:
+            self._link.send(json.dumps(message).encode())
+        except (BrokenPipeError, ConnectionResetError):
+            self._end()
+
+
+def _signal_group(pid: int, number: int) -> None:
+    """Signal an unreaped child's group, or the child alone before it leads one."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        os.kill(pid, number)
+
+
+def _execution(arguments: list[str]) -> Callable[[], object]:
+    return lambda: os.execvp(arguments[0], arguments)
+
+
+def _function(where: str) -> Callable[[], object]:
+    if "CHAOS_CONTROLLER" in os.environ:
+        importlib.import_module("chaos.agent").start()
+    module, _, name = where.partition(":")
+    function: Callable[[], object] = attrgetter(name)(importlib.import_module(module))
+    return function
+
+
+def _warm_up(preload: list[str]) -> None:
+    for module in preload:
+        importlib.import_module(module)
+    # What is imported now never becomes garbage: the collector need not touch (and copy) it.
+    gc.collect()
+    gc.freeze()
+
+
+def main() -> None:
+    """Warm up and serve; in a child: be the service."""
+    order = json.loads(sys.argv[1])
+    sys.path[:] = order["sys_path"]
+    os.set_inheritable(order["runner"], False)
+    link = socket.socket(fileno=order["link"])
+    link.set_inheritable(False)
+    _warm_up(order["preload"])
+    program = WarmParent(link, order["runner"]).serve()
+    program()
+
+
+if __name__ == "__main__":
+    main()

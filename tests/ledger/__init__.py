@@ -1,0 +1,1 @@
+"""A system of no cloud: money is moved between accounts by two services."""
