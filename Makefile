@@ -1,0 +1,37 @@
+# `make chaos` and `make test` set up everything they need in .venv; nothing else is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help chaos test lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+chaos: $(READY) ## run the headline plans on the embedded reference control plane, write the report
+	$(BIN)/chaos run suites
+
+test: $(READY) ## pass the framework's own tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+lint: $(READY) ## types, style, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## measure what the README claims
+	@for bench in bench/*.py; do echo; echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) chaos-results build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "Python's venv module is incomplete; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[reference,dev]'
+	@touch $@
