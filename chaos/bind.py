@@ -102,9 +102,16 @@ def _fault(
                 (*path, "do", injection.do, *item["loc"]),
                 explain(item, tuple(model.model_fields)),
             )
-            for item in error.errors()
+            for item in telling(error)
         )
         return None
+
+
+def telling(error: ValidationError) -> list[Mapping[str, Any]]:
+    """The errors that say something: a misspelt field is also a missing one, which does not."""
+    every: list[Mapping[str, Any]] = [*error.errors()]
+    telling = [item for item in every if item["type"] not in {"missing", "too_short"}]
+    return telling or every
 
 
 def explain(error: Mapping[str, Any], fields: Sequence[str]) -> str:
@@ -115,6 +122,8 @@ def explain(error: Mapping[str, Any], fields: Sequence[str]) -> str:
             return f"there is no field `{word}`; {nearest(word, fields)}"
         case "missing":
             return f"the field `{word}` is missing"
+        case "too_short":
+            return f"`{word}` must not be empty"
     message = str(error["msg"])
     return f"`{word}`: {message}" if word else message
 
@@ -193,14 +202,15 @@ def _check_step(step: Step, path: Path, plan: Plan, words: Vocabulary) -> Iterat
         )
         return
     parameters = operation.parameters
-    for name in step.arguments:
-        if name not in parameters:
-            yield Problem(
-                (*path, step.operation, name),
-                f"`{step.operation}` has no argument `{name}`; {nearest(name, parameters)}",
-            )
+    unknown = [name for name in step.arguments if name not in parameters]
+    for name in unknown:
+        yield Problem(
+            (*path, step.operation, name),
+            f"`{step.operation}` has no argument `{name}`; {nearest(name, parameters)}",
+        )
     for name, parameter in parameters.items():
-        if parameter.default is Parameter.empty and name not in step.arguments:
+        needed = parameter.default is Parameter.empty and name not in step.arguments
+        if needed and not unknown:
             yield Problem(
                 (*path, step.operation), f"`{step.operation}` needs the argument `{name}`"
             )

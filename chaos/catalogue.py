@@ -1,12 +1,13 @@
 """Finding what others provide: targets, kinds of fault, invariants, reports.
 
 Each is an entry point of the group named below, so an installed package can add its own; a target
-can also be a plain Python file, ``path/to/system.py``, that defines ``target()`` and, if it likes,
+can also be a plain Python file or module with a function that returns it and, beside that,
 invariants.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
@@ -73,6 +74,18 @@ def shadowing() -> str:
     return "\n".join(hidden)
 
 
+def _own_module(target: str) -> tuple[ModuleType, str]:
+    if target.endswith(".py"):
+        return _module_of(Path(target)), "target"
+    module, _, name = target.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(module), name
+    except ImportError as error:
+        raise CatalogueError(f"the target `{target}` cannot be imported: {error}") from error
+
+
 def _module_of(path: Path) -> ModuleType:
     if not path.is_file():
         raise CatalogueError(f"there is no target file {path}")
@@ -105,22 +118,25 @@ def faults() -> Mapping[str, type[Fault]]:
 
 @cache
 def vocabulary(target: str) -> Vocabulary:
-    """The words of one target: an entry point's name, or ``file.py`` with a ``target()`` in it.
+    """The words of one target.
+
+    ``target`` is an entry point's name, a file ``path/to/system.py`` that defines ``target()``, or
+    ``package.module:function``, looked for in the current folder too.
 
     Raises:
         CatalogueError: there is no such target, or it cannot be imported.
     """
-    if target.endswith(".py"):
-        module = _module_of(Path(target))
-        make: Callable[[], Target] | None = getattr(module, "target", None)
+    if target.endswith(".py") or ":" in target:
+        module, name = _own_module(target)
+        make: Callable[[], Target] | None = getattr(module, name, None)
         if make is None:
-            raise CatalogueError(f"{target} defines no function `target()`")
+            raise CatalogueError(f"{module.__file__} defines no function `{name}()`")
         return Vocabulary(make(), faults(), collect(module))
     known = _entries(TARGETS)
     if target not in known:
         raise CatalogueError(
             f"there is no target `{target}`; {nearest(target, known)} "
-            "(or give a file: `--target path/to/system.py`)"
+            "(or give your own: `--target path/to/system.py`)"
         )
     found = _load(known[target])()
     library = _entries(INVARIANTS).get(target)

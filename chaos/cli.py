@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,13 +45,14 @@ def _plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+TARGET_METAVAR = "NAME|FILE.py|MODULE:FUNCTION"
 _target = click.option(
     "--target",
     "-t",
-    default=DEFAULT_TARGET,
-    show_default=True,
-    metavar="NAME|FILE.py",
-    help="The system under test: a name, or a Python file that defines target().",
+    default="",
+    metavar=TARGET_METAVAR,
+    help=f"The system under test; default: the plan's own, else {DEFAULT_TARGET}. A file must "
+    "define target().",
 )
 _results = click.option(
     "--results",
@@ -130,6 +131,18 @@ def run(
     sys.exit(_run(todo, target, results, keep))
 
 
+def _by_target(todo: Iterable[Case], target: str) -> dict[str, list[Case]]:
+    """The cases of each target, after every word of every plan was checked."""
+    from chaos.catalogue import vocabulary
+
+    grouped: dict[str, list[Case]] = {}
+    for case in todo:
+        name = target or case.plan.target or DEFAULT_TARGET
+        case.bind(vocabulary(name))
+        grouped.setdefault(name, []).append(case)
+    return grouped
+
+
 def _run(todo: Sequence[Case], target: str, results: Path, keep: bool = False) -> int:
     """Run cases with progress, write the reports, print the table; the exit status."""
     from rich.progress import (
@@ -141,38 +154,37 @@ def _run(todo: Sequence[Case], target: str, results: Path, keep: bool = False) -
         TimeElapsedColumn,
     )
 
-    from chaos.catalogue import vocabulary
     from chaos.results import begin, write_reports
     from chaos.session import Session
 
-    words = vocabulary(target)
-    for case in todo:
-        case.bind(words)  # every word of every plan is checked before anything starts
+    grouped = _by_target(todo, target)
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[detail]}"), TimeElapsedColumn(), console=err, transient=True,
     )  # fmt: skip
     with begin(results) as journal:
         with progress:
-            task = progress.add_task(f"starting {target}", total=len(todo), detail="")
-            session = Session(
-                target,
-                journal,
-                on_round=lambda number: progress.update(
-                    task, detail=f"round {number}" if number > 1 else ""
-                ),
-                keep=keep,
-            )
-            with session:
-                for case in todo:
-                    progress.update(task, description=case.name, detail="")
-                    session.run(case)
-                    trial = journal.trials()[-1]
-                    progress.advance(task)
-                    progress.console.print(_line(trial), highlight=False, soft_wrap=True)
-                progress.update(task, description=f"stopping {target}", detail="")
-        if keep:
-            err.print(f"run directory kept: {session.run_dir}")
+            task = progress.add_task("", total=len(todo), detail="")
+            for name, group in grouped.items():
+                progress.update(task, description=f"starting {name}")
+                session = Session(
+                    name,
+                    journal,
+                    on_round=lambda number: progress.update(
+                        task, detail=f"round {number}" if number > 1 else ""
+                    ),
+                    keep=keep,
+                )
+                with session:
+                    for case in group:
+                        progress.update(task, description=case.name, detail="")
+                        session.run(case)
+                        trial = journal.trials()[-1]
+                        progress.advance(task)
+                        progress.console.print(_line(trial), highlight=False, soft_wrap=True)
+                    progress.update(task, description=f"stopping {name}", detail="")
+                if keep:
+                    err.print(f"run directory kept: {session.run_dir}")
         written = write_reports(journal, results)
         trials = journal.trials()
         residues = journal.residues()
@@ -225,12 +237,11 @@ def validate(paths: Sequence[Path], target: str) -> None:
     from chaos.errors import PlanError
     from chaos.loader import find, load
 
-    words = vocabulary(target)
     wrong = 0
     for path in find(paths):
         try:
             for source in load(path):
-                source.bind(words)
+                source.bind(vocabulary(target or source.plan.target or DEFAULT_TARGET))
                 out.print(f"[green]✓[/] {path}: {source.plan.name}", highlight=False)
         except PlanError as error:
             wrong += 1
@@ -239,7 +250,7 @@ def validate(paths: Sequence[Path], target: str) -> None:
 
 
 @main.command()
-@click.option("--target", "-t", default="", metavar="NAME|FILE.py", help="Include its vocabulary.")
+@click.option("--target", "-t", default="", metavar=TARGET_METAVAR, help="Include its vocabulary.")
 @_tells_errors
 def schema(target: str) -> None:
     """Print the JSON Schema of plan files; with --target it knows that target's words.
@@ -266,7 +277,7 @@ def points(target: str, word: str) -> None:
     """
     from chaos.catalogue import vocabulary
 
-    words = vocabulary(target)
+    words = vocabulary(target or DEFAULT_TARGET)
     sections: dict[str, dict[str, str]] = {
         "points": {
             alias: f"{point.function}  [dim]{point.services}[/]  {point.summary}"

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from chaos.bind import BoundPlan, Problem, UnboundPlan, bind, explain
+from chaos.bind import BoundPlan, Problem, UnboundPlan, bind, explain, telling
 from chaos.catalogue import Vocabulary
 from chaos.errors import PlanError
 from chaos.plan import Injection, Location, Model, Plan, Recovery, Step
@@ -112,11 +112,9 @@ def _parse(path: Path, document: Any) -> Source:
     except ValidationError as error:
         problems = [
             Problem(_yaml_path(item["loc"]), explain(item, _fields_at(item["loc"])))
-            for item in error.errors()
+            for item in telling(error)
         ]
-        # A misspelt field is also a missing one: the first says it better.
-        wrong = [p for p, e in zip(problems, error.errors(), strict=True) if e["type"] != "missing"]
-        raise PlanError(_report(path, document, wrong or problems)) from None
+        raise PlanError(_report(path, document, problems)) from None
 
 
 def _plain(node: Any) -> Any:
@@ -153,9 +151,8 @@ def _fields_at(location: Sequence[str | int]) -> list[str]:
 
 
 def _report(path: Path, document: CommentedMap, problems: Sequence[Problem]) -> str:
-    return "\n".join(
-        f"{path}:{_line(document, problem.path)}: {problem.message}" for problem in problems
-    )
+    found = sorted({(_line(document, problem.path), problem.message) for problem in problems})
+    return "\n".join(f"{path}:{line}: {message}" for line, message in found)
 
 
 def _line(document: CommentedMap, path: Sequence[str | int]) -> int:

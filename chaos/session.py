@@ -260,7 +260,8 @@ def reproduce(case: Case, target: str, order: str = "") -> str:
     path = case.source.path
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
-    words = ["chaos", "run", str(path), "--plan", case.plan.name, "--target", target]
+    words = ["chaos", "run", str(path), "--plan", case.plan.name]
+    words += ["--target", target] if target != case.plan.target else []
     words += ["--bug", case.bug] if case.bug else ["--no-bugs"]
     words += ["--order", order] if order else []
     return shlex.join(words)

@@ -37,7 +37,7 @@ class Hitting(Strike):
         if self.at.actor:
             wanted += f" while serving `{self.at.actor}`"
         if self.at.occurrence > 1:
-            wanted += f" for the {self.at.occurrence}. time"
+            wanted += f" (occurrence {self.at.occurrence})"
         return f"The point {wanted} was never reached (it was armed in {states or 'no service'})."
 
 

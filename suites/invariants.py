@@ -132,27 +132,6 @@ def _last_seen_alive(evidence: Evidence) -> dict[str, CloudWorld]:
     return {v.id: w for w in worlds for v in w.volumes if v.status != "deleting"}
 
 
-@invariant("ports-match-instances", checked="settled", number=6)
-def ports_match_instances(evidence: Evidence) -> Iterator[str]:
-    """Every bound port belongs to an instance; none is leaked."""
-    world: CloudWorld = evidence.world
-    instances = {i.uuid for i in world.instances}
-    for port in world.ports:
-        if port.device and port.device not in instances:
-            yield f"port {port.id} is bound to {port.device}, which does not exist"
-
-
-@invariant("listed-once", checked="always", number=8)
-def listed_once(evidence: Evidence) -> Iterator[str]:
-    """An instance is visible in one cell at most."""
-    world: CloudWorld = evidence.world
-    visible = Counter(i.uuid for i in world.instances if not i.hidden)
-    for uuid, count in visible.items():
-        if count > 1:
-            cells = sorted(i.cell for i in world.instances if i.uuid == uuid)
-            yield f"instance {uuid} is visible {count} times: in {', '.join(cells)}"
-
-
 @invariant("deletes-fulfilled", checked="settled", number=9)
 def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
     """An accepted delete is fulfilled: the server is gone, with every record of it."""
@@ -182,15 +161,6 @@ def no_server_error(evidence: Evidence) -> Iterator[str]:
                 f"{operation.actor} got {operation.status} for {operation.operation}: "
                 f"{operation.error}"
             )
-
-
-@invariant("actions-end", checked="settled", number=11)
-def actions_end(evidence: Evidence) -> Iterator[str]:
-    """Every instance action that was started has ended."""
-    world: CloudWorld = evidence.world
-    for action in world.actions:
-        if not action.finished:
-            yield f"action {action.action} of {action.instance} ({action.request}) never ended"
 
 
 def _operations(evidence: Evidence, name: str) -> list[Done]:

@@ -6,6 +6,7 @@ import http.client
 import json
 import sqlite3
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, cast
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from chaos.errors import NotSettled
+from chaos.invariant import Evidence, invariant
 from chaos.point import Point
 from chaos.target import (
     ExpectationFailed,
@@ -155,6 +157,26 @@ class LedgerWorld(World):
 
     accounts: tuple[Account, ...] = ()
     open_transfers: tuple[OpenTransfer, ...] = ()
+
+
+# ---------------------------------------------------------------------- what must hold
+
+
+@invariant("money-is-kept", checked="settled")
+def money_is_kept(evidence: Evidence) -> Iterator[str]:
+    """Transfers move money: all accounts together hold what they were opened with."""
+    accounts = evidence.world.accounts
+    opened, held = sum(a.opened_with for a in accounts), sum(a.balance for a in accounts)
+    if held != opened:
+        yield f"the accounts were opened with {opened} and hold {held}"
+
+
+@invariant("no-negative-balance", checked="always")
+def no_negative_balance(evidence: Evidence) -> Iterator[str]:
+    """Nobody ever owes money."""
+    for account in evidence.world.accounts:
+        if account.balance < 0:
+            yield f"{account.name} is at {account.balance}"
 
 
 # ---------------------------------------------------------------------- the target
