@@ -28,6 +28,7 @@ from chaos.undo import UndoLog
 
 _GOOD_BYE = b"."
 _KILLING_LIMIT_S = 10.0
+_NOT_FOR_THE_REAPER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Reaper:
@@ -65,6 +66,8 @@ class Reaper:
             "runner": runner,
             "sys_path": [str(Path(entry).absolute()) for entry in sys.path],
         }
+        # Blocked here and so, across fork and exec, in the reaper from its first instruction on.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_THE_REAPER)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", __file__, json.dumps(order)],
@@ -79,6 +82,7 @@ class Reaper:
                 start_new_session=True,
             )
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(runner)
 
     def close(self) -> None:
@@ -152,8 +156,6 @@ def _wait_for_the_runner(runner: int) -> bool:
 
 
 def _main(order: dict[str, Any]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     if _wait_for_the_runner(order["runner"]):
         reap(order["label"], Path(order["run_dir"]), order["remove_run_dir"])
 
