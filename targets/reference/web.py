@@ -13,8 +13,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -31,6 +32,8 @@ from targets.reference.config import Config
 from targets.reference.context import RequestContext
 
 LOG = logging.getLogger(__name__)
+QUIET_PATH = "/-/quiet"
+"""Answers, to a supervisor, once nothing is in flight here; see :class:`Api`."""
 MAX_BODY_BYTES = 1 << 20
 THREADS = 128
 
@@ -114,6 +117,9 @@ Handler = Callable[[Request], Reply | dict[str, Any] | None]
 class Api:
     """The routes of one service, filled by decorating handlers.
 
+    ``GET /-/quiet?deadline_s=5`` tells how many requests were ``served``, and which are ``active``:
+    as soon as there are none, or at the deadline.
+
     ``error_body`` gives errors the service's own shape; ``headers`` go along with every answer, as
     the microversion does.
     """
@@ -125,8 +131,13 @@ class Api:
     ) -> None:
         self.error_body = error_body
         self._headers = headers
-        self._routes: list[Route] = []
+        self._routes = [Route(QUIET_PATH, self._tell_quiet)]
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        # Touched by the event loop's thread only.
+        self._active: dict[object, str] = {}
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._served = 0
 
     def route(
         self, method: str, path: str, *, public: bool = False
@@ -135,12 +146,13 @@ class Api:
 
         def register(handler: Handler) -> Handler:
             async def endpoint(http: HttpRequest) -> Response:
-                # Content-Length is looked at first, so that a huge body is not read at all.
-                length = http.headers.get("content-length", "0")
-                raw = b"" if int(length) > MAX_BODY_BYTES else await http.body()
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._serve, handler, public, http, raw
-                )
+                with self._accounted(http):
+                    # Content-Length is looked at first: a huge body is not read at all.
+                    length = http.headers.get("content-length", "0")
+                    raw = b"" if int(length) > MAX_BODY_BYTES else await http.body()
+                    return await asyncio.get_running_loop().run_in_executor(
+                        self._threads, self._serve, handler, public, http, raw
+                    )
 
             self._routes.append(Route(path, endpoint, methods=[method]))
             return handler
@@ -155,6 +167,26 @@ class Api:
             return self._error(HttpError(status, HTTPStatus(status).phrase))
 
         return Starlette(routes=self._routes, exception_handlers={404: unmatched, 405: unmatched})
+
+    @contextmanager
+    def _accounted(self, http: HttpRequest) -> Iterator[None]:
+        key = object()
+        self._active[key] = f"{http.method} {http.url.path}"
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._served += 1
+            del self._active[key]
+            if not self._active:
+                self._quiet.set()
+
+    async def _tell_quiet(self, http: HttpRequest) -> Response:
+        """Answer as soon as no request is being served, or after ``deadline_s`` seconds."""
+        with suppress(TimeoutError):
+            deadline_s = float(http.query_params.get("deadline_s", "0"))
+            await asyncio.wait_for(self._quiet.wait(), deadline_s)
+        return _json(200, {"served": self._served, "active": list(self._active.values())})
 
     def _serve(self, handler: Handler, public: bool, http: HttpRequest, raw: bytes) -> Response:
         headers = http.headers

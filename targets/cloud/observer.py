@@ -1,0 +1,155 @@
+"""Reads the world of the reference control plane straight from its databases.
+
+No service is asked, so nothing can be held up or disturbed by a look, which takes about a
+millisecond. Each database is read as of one moment, and those moments lie microseconds apart.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from targets.cloud.world import (
+    Action,
+    Allocation,
+    Attachment,
+    BlockDevice,
+    BuildRequest,
+    CloudWorld,
+    Guest,
+    Instance,
+    InstanceMapping,
+    Port,
+    Volume,
+)
+
+R = TypeVar("R")
+
+_BUILD_REQUESTS = "SELECT instance FROM build_requests ORDER BY 1"
+_MAPPINGS = "SELECT instance, cell, queued_for_delete FROM instance_mappings ORDER BY 1"
+_INSTANCES = """
+    SELECT uuid, name, host, vm_state, task_state, power_state, hidden, vcpus, ram, disk,
+           (SELECT message FROM instance_faults f WHERE f.instance = uuid ORDER BY id DESC LIMIT 1)
+    FROM instances WHERE deleted_at IS NULL ORDER BY uuid
+"""
+_BLOCK_DEVICES = """
+    SELECT id, instance, volume, attachment, delete_on_termination
+    FROM block_device_mappings ORDER BY id
+"""
+_ACTIONS = "SELECT request, instance, action, finished_at, result FROM instance_actions ORDER BY id"
+_VOLUMES = "SELECT id, name, status, size FROM volumes ORDER BY id"
+_ATTACHMENTS = "SELECT id, volume_id, instance, status FROM attachments ORDER BY id"
+_PORTS = """
+    SELECT id, device_id, host, CASE host WHEN '' THEN 'DOWN' ELSE 'ACTIVE' END
+    FROM ports ORDER BY id
+"""
+_ALLOCATIONS = """
+    SELECT consumer, name, resource_class, used
+    FROM allocations JOIN resource_providers ON provider = uuid ORDER BY 1, 2, 3
+"""
+_GUESTS = "SELECT uuid, power, disks FROM guests ORDER BY uuid"
+
+
+class Observer:
+    """The open databases of one run directory; safe for several threads."""
+
+    def __init__(self, run_dir: Path, cells: tuple[str, ...], hosts: tuple[str, ...]) -> None:
+        self._lock = threading.Lock()
+        self._api = _open(run_dir / "nova_api.sqlite")
+        self._placement = _open(run_dir / "placement.sqlite")
+        self._volume = _open(run_dir / "volume.sqlite")
+        self._network = _open(run_dir / "network.sqlite")
+        self._cells = {cell: _open(run_dir / f"nova_{cell}.sqlite") for cell in cells}
+        self._hosts = {host: _open(run_dir / f"hypervisor-{host}.sqlite") for host in hosts}
+        self._all = (
+            self._api,
+            self._placement,
+            self._volume,
+            self._network,
+            *self._cells.values(),
+            *self._hosts.values(),
+        )
+
+    def world(self) -> CloudWorld:
+        """Read all that a user of the cloud, or its operator, could find."""
+        with self._lock, self._one_moment():
+            instances = _each(self._cells, _INSTANCES, _instance)
+            placed = {(instance.cell, instance.uuid) for instance in instances}
+            return CloudWorld(
+                build_requests=_read(self._api, _BUILD_REQUESTS, BuildRequest),
+                instance_mappings=tuple(
+                    InstanceMapping(instance, cell)
+                    for instance, cell, queued in self._api.execute(_MAPPINGS)
+                    # A mapping outlives its deleted server, as Nova's do; no user can see it.
+                    if not (queued and cell and (cell, instance) not in placed)
+                ),
+                instances=instances,
+                block_devices=_each(self._cells, _BLOCK_DEVICES, _block_device),
+                volumes=_read(self._volume, _VOLUMES, Volume),
+                attachments=_read(self._volume, _ATTACHMENTS, Attachment),
+                ports=_read(self._network, _PORTS, Port),
+                allocations=_read(self._placement, _ALLOCATIONS, Allocation),
+                guests=_each(self._hosts, _GUESTS, _guest),
+                actions=_each(self._cells, _ACTIONS, _action),
+            )
+
+    def close(self) -> None:
+        """Close all files."""
+        for database in self._all:
+            database.close()
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        for database in self._all:
+            database.execute("BEGIN")
+            # The snapshot is taken by the first read, not by BEGIN.
+            database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        try:
+            yield
+        finally:
+            for database in self._all:
+                database.execute("COMMIT")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=10
+    )
+
+
+def _read(database: sqlite3.Connection, sql: str, make: Callable[..., R]) -> tuple[R, ...]:
+    return tuple(make(*row) for row in database.execute(sql))
+
+
+def _each(
+    databases: dict[str, sqlite3.Connection], sql: str, make: Callable[..., R]
+) -> tuple[R, ...]:
+    return tuple(
+        make(name, *row) for name, database in databases.items() for row in database.execute(sql)
+    )
+
+
+def _instance(cell: str, uuid: str, name: str, *row: Any) -> Instance:
+    host, vm_state, task_state, power_state, hidden, vcpus, ram, disk, fault = row
+    return Instance(
+        uuid, name, cell, host, vm_state, task_state, power_state, bool(hidden), vcpus, ram, disk,
+        fault or "",
+    )  # fmt: skip
+
+
+def _block_device(cell: str, row_id: str, *row: Any) -> BlockDevice:
+    instance, volume, attachment, delete = row
+    return BlockDevice(row_id, cell, instance, volume, attachment, bool(delete))
+
+
+def _action(cell: str, request: str, instance: str, action: str, *row: Any) -> Action:
+    finished_at, result = row
+    return Action(request, instance, action, finished_at is not None, result)
+
+
+def _guest(host: str, uuid: str, power: str, disks: str) -> Guest:
+    return Guest(host, uuid, power, tuple(sorted(word for word in disks.split(",") if word)))
