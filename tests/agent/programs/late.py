@@ -1,0 +1,7 @@
+"""Not imported by the service until a test makes it."""
+
+imported_by = __spec__.loader.__class__.__name__
+
+
+def late(value):
+    return value

@@ -1,0 +1,275 @@
+"""Every action, on every kind of function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chaos.control import (
+    Action,
+    Arm,
+    Controller,
+    Crash,
+    Delay,
+    Drop,
+    Duplicate,
+    Pause,
+    Raise,
+    Record,
+    Return,
+)
+from chaos.point import When
+
+from .conftest import CallFailed, Launch, Service, ServiceDied, point
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of function: its path, how it is called with 7, and how its answer reads."""
+
+    path: str
+    call: str
+
+    @property
+    def short(self) -> str:
+        return self.path.rpartition(".")[2]
+
+    def answer(self, value: Any, runs: int = 1) -> Any:
+        """What the call gives when the function ran ``runs`` times and ``value`` came back."""
+        return [[0, 1] * runs, value] if self.path == "count" else value
+
+
+KINDS = [
+    Kind("plain", "plain(7)"),
+    Kind("closure", "closure(7)"),
+    Kind("Shop.method", "Shop().method(7)"),
+    Kind("Shop.static", "Shop.static(7)"),
+    Kind("Shop.klass", "Shop.klass(7)"),
+    Kind("Shop.stock", "Shop().stock"),
+    Kind("fetch", "asyncio.run(fetch(7))"),
+    Kind("count", "drain(count(2))"),
+]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.path)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Controller, Service]]:
+    with Controller(label="test") as controller:
+        service = Service(controller.environment("shop"))
+        controller.wait_connected(["shop"], 10)
+        assert service.ask("1") == 1
+        yield controller, service
+        service.stop()
+
+
+@dataclass
+class Struck:
+    """A shared service with one armed function of one kind."""
+
+    controller: Controller
+    service: Service
+    kind: Kind
+
+    def arm(self, when: When, action: Action, times: int | None = None) -> Arm:
+        return self.controller.arm(point(self.kind.path), when, action, times=times)
+
+    def call(self) -> Any:
+        return self.service.ask(self.kind.call)
+
+    @property
+    def calls(self) -> int:
+        made = self.service.ask("list(calls)")
+        assert set(made) <= {self.kind.short}
+        return len(made)
+
+
+@pytest.fixture
+def struck(shared: tuple[Controller, Service], kind: Kind) -> Iterator[Struck]:
+    controller, service = shared
+    service.ask("calls.clear()")
+    yield Struck(controller, service, kind)
+    controller.disarm_all()
+
+
+@every_kind
+@pytest.mark.parametrize("when", When)
+def test_record_reports_the_call_and_leaves_it_alone(struck: Struck, when: When) -> None:
+    arm = struck.arm(when, Record())
+    assert struck.call() == struck.kind.answer(7)
+    assert struck.calls == 1
+    hit = arm.wait(5)
+    assert hit is not None
+    assert (hit.function, hit.when, hit.action) == (f"shop:{struck.kind.path}", when, "record")
+    assert (hit.service, hit.pid, hit.number) == ("shop", struck.service.pid, 1)
+
+
+@every_kind
+def test_return_before_takes_the_place_of_the_call(struck: Struck) -> None:
+    struck.arm(When.BEFORE, Return({"a": [1]}))
+    assert struck.call() == struck.kind.answer({"a": [1]}, runs=0)
+    assert struck.calls == 0
+
+
+@every_kind
+def test_return_after_takes_the_place_of_the_result(struck: Struck) -> None:
+    struck.arm(When.AFTER, Return("other"))
+    assert struck.call() == struck.kind.answer("other")
+    assert struck.calls == 1
+
+
+@every_kind
+def test_drop_before_loses_the_call(struck: Struck) -> None:
+    struck.arm(When.BEFORE, Drop())
+    assert struck.call() == struck.kind.answer(None, runs=0)
+    assert struck.calls == 0
+
+
+@every_kind
+def test_drop_after_loses_the_answer(struck: Struck) -> None:
+    struck.arm(When.AFTER, Drop())
+    assert struck.call() == struck.kind.answer(None)
+    assert struck.calls == 1
+
+
+@every_kind
+@pytest.mark.parametrize("when", When)
+def test_duplicate_calls_twice(struck: Struck, when: When) -> None:
+    struck.arm(when, Duplicate())
+    assert struck.call() == struck.kind.answer(7, runs=2)
+    assert struck.calls == 2
+
+
+@every_kind
+@pytest.mark.parametrize(("when", "calls"), [(When.BEFORE, 0), (When.AFTER, 1)])
+def test_raise_raises_on_its_side_of_the_call(struck: Struck, when: When, calls: int) -> None:
+    struck.arm(when, Raise("ConnectionError", "cut"))
+    with pytest.raises(CallFailed, match=r"^ConnectionError: cut$"):
+        struck.call()
+    assert struck.calls == calls
+
+
+@every_kind
+@pytest.mark.parametrize("when", When)
+def test_delay_holds_the_call_for_as_long_as_it_says(struck: Struck, when: When) -> None:
+    struck.arm(when, Delay(0.05))
+    took_s, answer = struck.service.ask(
+        "(lambda t: (lambda began, answer: [t.monotonic() - began, answer])"
+        f"(t.monotonic(), {struck.kind.call}))(__import__('time'))"
+    )
+    assert answer == struck.kind.answer(7)
+    assert took_s >= 0.05
+
+
+@every_kind
+@pytest.mark.parametrize(("when", "calls"), [(When.BEFORE, 0), (When.AFTER, 1)])
+def test_pause_holds_the_call_until_it_is_released(struck: Struck, when: When, calls: int) -> None:
+    arm = struck.arm(when, Pause())
+    answer = struck.service.begin(struck.kind.call)
+    hit = arm.wait(5)
+    assert hit is not None
+    assert not hit.released
+    assert struck.calls == calls
+    assert not answer.done()
+    hit.release()
+    assert answer.result(5) == struck.kind.answer(7)
+    assert hit.released
+
+
+@every_kind
+@pytest.mark.parametrize("when", When)
+def test_crash_kills_the_process_after_its_hit_was_told(
+    launch: Launch, controller: Controller, kind: Kind, when: When
+) -> None:
+    service = launch()
+    arm = controller.arm(point(kind.path), when, Crash())
+    with pytest.raises(ServiceDied):
+        service.ask(kind.call)
+    assert service.process.wait(5) == -9
+    assert [hit.pid for hit in arm.hits] == [service.pid]
+
+
+def test_raise_takes_an_exception_of_a_module_that_nobody_imported_yet(
+    service: Service, controller: Controller
+) -> None:
+    controller.arm(point("plain"), When.BEFORE, Raise("http.cookies:CookieError", "stale"))
+    with pytest.raises(CallFailed, match=r"^CookieError: stale$"):
+        service.ask("plain(1)")
+
+
+def test_raise_makes_an_exception_whose_constructor_wants_more(
+    service: Service, controller: Controller
+) -> None:
+    controller.arm(point("plain"), When.BEFORE, Raise("UnicodeDecodeError", "bad bytes"))
+    with pytest.raises(CallFailed, match=r"^UnicodeDecodeError"):
+        service.ask("plain(1)")
+
+
+def test_an_after_point_reports_how_the_call_failed(
+    service: Service, controller: Controller
+) -> None:
+    arm = controller.arm(point("fails"), When.AFTER, Record())
+    with pytest.raises(CallFailed, match=r"^ValueError: out of stock$"):
+        service.ask("fails()")
+    hit = arm.wait(5)
+    assert hit is not None
+    assert hit.raised == "ValueError"
+
+
+def test_an_after_point_can_turn_a_failure_into_an_answer(
+    service: Service, controller: Controller
+) -> None:
+    controller.arm(point("fails"), When.AFTER, Return("fine"))
+    assert service.ask("fails()") == "fine"
+
+
+def test_an_after_point_is_not_reached_when_the_call_was_dropped(
+    service: Service, controller: Controller
+) -> None:
+    after = controller.arm(point("plain"), When.AFTER, Record())
+    controller.arm(point("plain"), When.BEFORE, Drop())
+    assert service.ask("[plain(1), plain(2)]") == [None, 2]
+    hit = after.wait(5)
+    assert hit is not None
+    assert len(after.hits) == 1
+
+
+def test_a_returned_value_is_the_callers_own(service: Service, controller: Controller) -> None:
+    """A caller that changes what it got does not change what the next one gets."""
+    controller.arm(point("plain"), When.BEFORE, Return([1]), times=2)
+    service.ask("plain(0).append(2)")
+    assert service.ask("plain(0)") == [1]
+
+
+def test_a_held_coroutine_does_not_hold_its_event_loop(
+    service: Service, controller: Controller
+) -> None:
+    arm = controller.arm(point("fetch"), When.BEFORE, Pause())
+    answer = service.begin("in_ticking_loop(fetch, 7)")
+    hit = arm.wait(5)
+    assert hit is not None
+    assert service.ask("[tick.clear(), tick.wait(5)]")[1]
+    hit.release()
+    assert answer.result(5) == 7
+
+
+def test_a_pause_ends_by_itself_at_its_limit(service: Service, controller: Controller) -> None:
+    arm = controller.arm(point("plain"), When.BEFORE, Pause(limit_s=0.05))
+    assert service.ask("plain(7)") == 7
+    assert controller.armed() == {"shop": ()}  # a round trip after the agent said that it goes on
+    hit = arm.wait(5)
+    assert hit is not None
+    assert hit.released
+
+
+def test_a_held_coroutine_can_be_cancelled(service: Service, controller: Controller) -> None:
+    arm = controller.arm(point("fetch"), When.BEFORE, Pause())
+    answer = service.begin("cancelled_while_held()")
+    hit = arm.wait(5)
+    assert hit is not None
+    service.ask("cancel_now.set()")
+    assert answer.result(5) is True
+    assert controller.armed() == {"shop": ()}  # a round trip after the agent said that it goes on
+    assert hit.released

@@ -1,0 +1,144 @@
+"""The controller by itself: whom it trusts, what it tells, when."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+
+import pytest
+
+from chaos.control import ArmRequest, Controller, Crash, Hit, Pause, Record, Return
+from chaos.errors import NotReady
+from chaos.point import When
+
+from .conftest import CallFailed, Launch, Service, ServiceDied, point
+
+
+def connect(controller: Controller) -> socket.socket:
+    host, _, port = controller.environment("x")["CHAOS_CONTROLLER"].partition(":")
+    return socket.create_connection((host, int(port)), timeout=5)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        json.dumps({"is": "hello", "token": "guess", "service": "shop", "pid": 1}) + "\n",
+        json.dumps({"is": "hello", "service": "shop", "pid": 1}) + "\n",
+        json.dumps({"is": "hit", "hit": 1, "arm": 1}) + "\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "[1]\n",
+        "x" * 5000,
+    ],
+    ids=["wrong token", "no token", "no hello", "http", "no object", "no end"],
+)
+def test_a_stranger_is_refused_and_logged(
+    controller: Controller, service: Service, caplog: pytest.LogCaptureFixture, said: str
+) -> None:
+    arm = controller.arm(point("plain"), When.BEFORE, Record(), times=None)
+    with caplog.at_level(logging.WARNING), connect(controller) as stranger:
+        stranger.sendall(said.encode())
+        assert _answer(stranger) == b""
+    assert "refused a connection" in caplog.text
+    assert controller.connected == {"shop"}
+    assert arm.hits == ()
+
+
+def _answer(stranger: socket.socket) -> bytes:
+    try:
+        return stranger.recv(1000)
+    except ConnectionResetError:  # closed with our words unread
+        return b""
+
+
+def test_a_stranger_does_not_disturb_the_services(controller: Controller, service: Service) -> None:
+    controller.arm(point("plain"), When.BEFORE, Return("struck"), times=None)
+    with connect(controller) as stranger:
+        stranger.sendall(b"nonsense\n")
+        assert _answer(stranger) == b""
+    assert service.ask("plain(1)") == "struck"
+
+
+def test_the_socket_is_on_loopback_only(controller: Controller) -> None:
+    assert controller._listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_hit_is_told_before_it_acts(launch: Launch) -> None:
+    """A slow journal cannot lose the evidence of a crash."""
+    alive: list[bool] = []
+
+    def on_hit(hit: Hit) -> None:
+        threading.Event().wait(0.05)
+        os.kill(hit.pid, 0)
+        alive.append(True)
+
+    with Controller(label="test", on_hit=on_hit) as controller:
+        service = launch(by=controller)
+        controller.arm(point("plain"), When.BEFORE, Crash())
+        with pytest.raises(ServiceDied):
+            service.ask("plain(1)")
+        assert alive == [True]
+        service.stop()
+
+
+def test_an_exception_of_on_hit_does_not_stop_the_controller(
+    launch: Launch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def on_hit(hit: Hit) -> None:
+        raise ValueError("disk full")
+
+    with Controller(label="test", on_hit=on_hit) as controller:
+        service = launch(by=controller)
+        arm = controller.arm(point("plain"), When.BEFORE, Return("struck"), times=2)
+        assert service.ask("[plain(1), plain(1)]") == ["struck", "struck"]
+        assert len(arm.hits) == 2
+        service.stop()
+    assert "disk full" in caplog.text
+
+
+def test_on_hit_may_release_the_hit(launch: Launch) -> None:
+    with Controller(label="test", on_hit=lambda hit: hit.release()) as controller:
+        service = launch(by=controller)
+        controller.arm(point("plain"), When.BEFORE, Pause())
+        assert service.ask("plain(7)") == 7
+        service.stop()
+
+
+def test_waiting_for_a_service_that_does_not_come_names_it(controller: Controller) -> None:
+    with pytest.raises(NotReady, match=r"no failpoint agent connected within 0.05 s from: ghost"):
+        controller.wait_connected(["ghost"], 0.05)
+
+
+def test_a_dead_service_is_not_connected(controller: Controller, service: Service) -> None:
+    assert controller.connected == {"shop"}
+    service.process.send_signal(signal.SIGKILL)
+    with controller._changed:
+        assert controller._changed.wait_for(lambda: not controller.connected, 5)
+
+
+def test_many_points_are_armed_at_once(controller: Controller, launch: Launch) -> None:
+    services = [launch("a"), launch("b")]
+    names = ["plain", "fetch", "count", "closure", "Shop.method", "Shop.static", "Shop.klass"]
+    arms = controller.arm_all(
+        ArmRequest(point(name), when, Record(), times=None) for name in names for when in When
+    )
+    assert len(arms) == 14
+    for service in services:
+        service.ask("Shop.klass(Shop.static(plain(1)))")
+    by_name = {(arm.alias, arm._request.when): arm for arm in arms}
+    for name in ("plain", "Shop.static", "Shop.klass"):
+        for when in When:
+            assert by_name[f"shop:{name}", when].wait(5, number=2) is not None
+
+
+def test_a_wrong_call_of_an_armed_function_is_no_hit(
+    controller: Controller, service: Service
+) -> None:
+    arm = controller.arm(point("plain"), When.BEFORE, Record(), times=None)
+    with pytest.raises(CallFailed, match="missing 1 required positional argument"):
+        service.ask("plain()")
+    assert controller.armed() == {"shop": ("shop:plain",)}
+    assert arm.hits == ()
