@@ -32,7 +32,7 @@ EVENTS = 1000
 """Rows of one table of events, at most."""
 ROUNDS = 200
 """Rows of one table of rounds, at most; those that are not PASS come before that limit."""
-LINE = 4000
+LINE = 2000
 """Characters of one cell, at most."""
 LOG = 20_000
 """Characters of one side of a log, at most."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from chaos.history import Event, Kind
 from reports.sentence import sentence
@@ -26,7 +27,7 @@ LETTER = 6.0
 """Width of a letter of a label, on average."""
 PADDING = 6.0
 MANY_ROWS = 10
-"""A lane that would need more rows than this goes without labels."""
+"""A lane that would need more rows than this shows only the labels that fit into their bars."""
 TICK = 3.0
 """Hits closer together than this become one tick."""
 LABEL = 60
@@ -155,8 +156,8 @@ class _Drawing:
 
     def draw_phases(self) -> None:
         steps = self.of(Kind.STEP)
-        ends_ms = [self.ms(step) for step in steps[1:]] + [self.last_ms]
-        for step, until_ms in zip(steps, ends_ms, strict=True):
+        for step, following in zip_longest(steps, steps[1:]):
+            until_ms = self.ms(following) if following else self.last_ms
             self.bar("phase", step, until_ms, step.name, sentence(step))
 
     def draw_operations(self) -> None:
@@ -260,7 +261,7 @@ def _pack(lane: Lane) -> int:
     rows = _rows(lane.marks)
     if len(rows) > MANY_ROWS:
         for mark in lane.marks:
-            mark.label = ""
+            mark.label = mark.label if mark.inside else ""
         rows = _rows(lane.marks)
     for number, row in enumerate(rows[:MANY_ROWS]):
         for mark in row:
