@@ -136,12 +136,7 @@ def _injection(words: Vocabulary | None) -> dict[str, Any]:
     kinds = []
     for name, model in words.faults.items():
         arguments = model.model_json_schema()
-        inner = arguments.pop("$defs", None)
-        fields = {
-            field: _ref("location") if field == "at" and isinstance(value, dict) and not inner
-            else {"type": "array", "items": _ref("location")} if field == "at" else value
-            for field, value in arguments.get("properties", {}).items()
-        }  # fmt: skip
+        fields = _with_our_locations(arguments.get("properties", {}))
         required = arguments.get("required", [])
         do: dict[str, Any] = _object({name: _object(fields, required=required)}, required=[name])
         if not required:
@@ -153,3 +148,12 @@ def _injection(words: Vocabulary | None) -> dict[str, Any]:
         kind["description"] = (model.__doc__ or "").partition("\n")[0]
         kinds.append(kind)
     return {"oneOf": kinds}
+
+
+def _with_our_locations(node: Any) -> Any:
+    """Pydantic describes a location's fields; in a plan it has a form of its own."""
+    if isinstance(node, dict):
+        if node.get("$ref") == "#/$defs/Location":
+            return _ref("location")
+        return {key: _with_our_locations(value) for key, value in node.items()}
+    return [_with_our_locations(item) for item in node] if isinstance(node, list) else node

@@ -167,6 +167,10 @@ class Session:
         )  # fmt: skip
         return outcome
 
+    def armed(self) -> Mapping[str, tuple[str, ...]]:
+        """Which functions are armed right now, by service; none between trials."""
+        return self._controller.armed()
+
     def reproduce(self, case: Case, order: str = "") -> str:
         """The shell command that runs a case again."""
         return reproduce(case, self.target, order)

@@ -142,10 +142,12 @@ class Pause(Fault):
             arm.disarm()
             return
         hit.release()
-        stage.tell(
-            Kind.UNDO, hit.service, "pause",
-            f"{hit.service} goes on" + ("" if ended else f": `{self.until}` has not ended"),
-        )  # fmt: skip
+        stage.tell(Kind.UNDO, hit.service, "pause", f"{hit.service} goes on {at}")
+        if not ended:
+            raise ChaosError(
+                f"{hit.service} was held {at} for {stage.deadline_s} s, but `{self.until}` has not "
+                "ended: does that step wait for the one that is held?"
+            )
 
 
 class Pausing(Hitting):

@@ -71,7 +71,7 @@ class Race(Fault):
     located: ClassVar[bool | None] = False
 
     actors: tuple[str, ...] = Field(min_length=2, description="labels of steps in one `together`")
-    at: tuple[Location, ...] = Field(min_length=1, description="where each of them is held")
+    points: tuple[Location, ...] = Field(min_length=1, description="where each of them is held")
     orders: Literal["all"] | int = Field(
         "all", description="`all`, or at most how many; more than this is an ERROR for `all`"
     )
@@ -83,8 +83,8 @@ class Race(Fault):
         """Points and actors must exist."""
         for index, actor in enumerate(self.actors):
             yield ("actors", index), "actor", actor
-        for index, location in enumerate(self.at):
-            yield ("at", index), "point", location.point
+        for index, location in enumerate(self.points):
+            yield ("points", index), "point", location.point
 
     def variations(self, order: str = "") -> Iterator[Variation]:
         """Every order; or just the given one, such as ``first second second``.
@@ -110,7 +110,7 @@ class Race(Fault):
             walked += 1
             passed |= current.passed
             following = current.following()
-        never = [str(location) for location in self.at if str(location) not in passed]
+        never = [str(location) for location in self.points if str(location) not in passed]
         if never:
             raise Vacuous(f"no actor was ever held at {', '.join(never)} in {walked} orders")
         if walked < 2 and self.orders != 1:
@@ -137,7 +137,7 @@ class Race(Fault):
                     PauseAction(limit_s=stage.deadline_s * 2),
                     times=None,
                 )
-                for location in self.at
+                for location in self.points
             ]
             for actor in self.actors
         }

@@ -1,0 +1,82 @@
+"""Races: every order of the actors at the listed points, once."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from chaos.plan import Plan, inject, step, together
+from chaos.verdict import Verdict
+from tests.conftest import Ledger
+
+FIRST = step("transfer", source="alice", target="bob", amount=70, label="first", allow=(409,))
+SECOND = step("transfer", source="alice", target="bob", amount=60, label="second", allow=(409,))
+
+
+def race(*, points: tuple[str, ...], **arguments: Any) -> Plan:
+    """Two transfers that the account cannot both bear."""
+    return Plan(
+        name="race",
+        given=(
+            step("account.open", name="alice", amount=100),
+            step("account.open", name="bob", amount=0),
+        ),
+        during=(together(FIRST, SECOND),),
+        inject=(inject("race", actors=["first", "second"], points=list(points), **arguments),),
+    )
+
+
+def orders(ledger: Ledger) -> list[str]:
+    trial = ledger.journal.trials()[-1]
+    return [ended.schedule for ended in ledger.journal.rounds(trial.id)]
+
+
+def test_every_interleaving_of_the_points_is_executed_once(ledger: Ledger) -> None:
+    outcome = ledger.run(race(points=("before transfer.debit", "after transfer.debit")))
+    two_each = {" ".join(o) for o in itertools.permutations(["first", "first", "second", "second"])}
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+    assert sorted(orders(ledger)) == sorted(two_each)
+
+
+def test_the_walk_is_the_same_every_time(ledger: Ledger) -> None:
+    plan = race(points=("before transfer.debit", "after transfer.debit"))
+    walks = []
+    for _ in range(2):
+        ledger.run(plan)
+        walks.append(orders(ledger))
+    assert walks[0] == walks[1]
+
+
+def test_one_order_can_be_asked_for(ledger: Ledger) -> None:
+    plan = race(points=("before transfer.debit", "after transfer.debit"))
+    ledger.run(plan, order="second first second first")
+    assert orders(ledger) == ["second first second first"]
+
+
+def test_an_order_that_cannot_be_executed_is_an_error(ledger: Ledger) -> None:
+    plan = race(points=("before transfer.debit",))
+    outcome = ledger.run(plan, order="first first")
+    assert outcome.verdict is Verdict.ERROR
+    assert "step 2 wants `first`, but only second could go after first" in outcome.reason
+
+
+def test_an_order_with_an_unknown_actor_is_an_error(ledger: Ledger) -> None:
+    outcome = ledger.run(race(points=("before transfer.debit",)), order="third")
+    assert "the order names `third`, but the actors are first, second" in outcome.reason
+
+
+def test_a_race_at_a_point_that_nobody_reaches_is_vacuous(ledger: Ledger) -> None:
+    outcome = ledger.run(race(points=("before transfer.debit", "before teller.recover")))
+    assert outcome.verdict is Verdict.VACUOUS
+    assert "before teller.recover" in outcome.reason
+
+
+def test_fewer_orders_can_be_asked_for(ledger: Ledger) -> None:
+    ledger.run(race(points=("before transfer.debit", "after transfer.debit"), orders=3))
+    assert len(orders(ledger)) == 3
+
+
+def test_a_race_of_too_many_orders_is_refused_with_what_to_do(ledger: Ledger) -> None:
+    outcome = ledger.run(race(points=("before transfer.debit", "after transfer.debit"), limit=4))
+    assert outcome.verdict is Verdict.ERROR
+    assert "more than 4 orders; list fewer points" in outcome.reason

@@ -1,0 +1,149 @@
+"""What the engine says of a plan, on a real ledger: PASS, FAIL, VACUOUS or ERROR, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaos.history import Kind
+from chaos.plan import Injection, Location, Plan, Recovery, inject, reach, step
+from chaos.point import When
+from chaos.verdict import Verdict
+from tests.conftest import Ledger
+
+TRANSFER = step("transfer", source="alice", target="bob", amount=30)
+CRASH = inject("crash", at="before transfer.credit")
+
+
+def plan(*injections: Injection, name: str = "plan", **parts: Any) -> Plan:
+    """Alice has 100 and pays Bob 30."""
+    return Plan(
+        **{
+            "name": name,
+            "given": (
+                step("account.open", name="alice", amount=100),
+                step("account.open", name="bob", amount=0),
+            ),
+            "during": (TRANSFER,),
+            "inject": injections,
+            **parts,
+        }
+    )
+
+
+def test_a_crash_that_is_recovered_from_passes(ledger: Ledger) -> None:
+    outcome = ledger.run(plan(CRASH, then=(step("account.expect", name="bob", balance=30),)))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+
+
+def test_a_defect_in_recovery_fails_and_names_the_invariant_with_its_evidence(
+    ledger: Ledger,
+) -> None:
+    outcome = ledger.run(plan(CRASH), bug="lost-credit")
+    assert outcome.verdict is Verdict.FAIL
+    assert "money-is-kept" in outcome.violated
+    assert "opened with 100 and hold 70" in outcome.reason
+
+
+def test_the_same_plan_passes_again_after_a_defect(ledger: Ledger) -> None:
+    ledger.run(plan(CRASH), bug="lost-credit")
+    assert ledger.run(plan(CRASH)).verdict is Verdict.PASS
+
+
+def test_a_point_that_is_never_reached_is_vacuous_and_tells_which_were(ledger: Ledger) -> None:
+    never = inject("crash", at=Location(when=When.BEFORE, point="transfer.credit", occurrence=2))
+    outcome = ledger.run(plan(never))
+    assert outcome.verdict is Verdict.VACUOUS
+    assert "`before transfer.credit` (occurrence 2) was never reached" in outcome.reason
+    assert "before transfer.debit, before vault.post, before transfer.credit" in outcome.reason
+
+
+def test_a_given_that_cannot_be_established_is_an_error(ledger: Ledger) -> None:
+    wrong = (step("account.expect", name="alice", balance=1),)
+    outcome = ledger.run(plan(CRASH, given=wrong))
+    assert outcome.verdict is Verdict.ERROR
+    assert "`given` could not be established" in outcome.reason
+
+
+def test_a_step_that_the_target_refuses_fails(ledger: Ledger) -> None:
+    too_much = step("transfer", source="alice", target="bob", amount=1000)
+    outcome = ledger.run(
+        plan(inject("delay", at="before transfer.debit", seconds=0.001), during=(too_much,))
+    )
+    assert outcome.violated == ("steps-succeed",)
+
+
+def test_a_refusal_that_the_plan_allows_passes(ledger: Ledger) -> None:
+    too_much = step("transfer", source="alice", target="bob", amount=1000, allow=(409,))
+    outcome = ledger.run(
+        plan(inject("delay", at="before transfer.debit", seconds=0.001), during=(too_much,))
+    )
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+
+
+def test_an_expectation_that_does_not_hold_fails(ledger: Ledger) -> None:
+    outcome = ledger.run(plan(CRASH, then=(step("account.expect", name="bob", balance=31),)))
+    assert "bob holds 30, not 31" in outcome.reason
+
+
+def test_a_service_that_is_not_brought_back_does_not_settle(ledger: Ledger) -> None:
+    outcome = ledger.run(plan(CRASH, recover=(), settle=0.3))
+    assert outcome.violated == ("settles",)
+    assert "transfers not finished" in outcome.reason
+
+
+def test_only_the_invariants_that_a_plan_names_are_judged(ledger: Ledger) -> None:
+    outcome = ledger.run(plan(CRASH, invariants=("no-negative-balance",)), bug="lost-credit")
+    assert outcome.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    "injection",
+    [
+        inject("delay", at="before transfer.credit", seconds=0.01),
+        inject("kill", at="before transfer.credit", service="vault"),
+        inject("kill", at="before transfer.finish", service="teller"),
+        inject("restart", at="before transfer.credit", service="vault"),
+        inject("freeze", at="after transfer.finish", service="vault"),
+        inject("kill", service="vault"),
+        inject("error", at="before transfer.credit", exception="OSError", message="cut"),
+    ],
+    ids=str,
+)
+def test_the_ledger_recovers_from_every_kind_of_fault(ledger: Ledger, injection: Injection) -> None:
+    back = (Recovery(start="vault"), Recovery(restart="teller"))
+    outcome = ledger.run(plan(injection, recover=back))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+
+
+def test_a_pause_that_waits_for_its_own_step_is_an_error_that_says_so(ledger: Ledger) -> None:
+    outcome = ledger.run(
+        plan(inject("pause", at="after transfer.debit", until="transfer"), settle=0.3)
+    )
+    assert outcome.verdict is Verdict.ERROR
+    assert "does that step wait for the one that is held?" in outcome.reason
+
+
+def test_a_step_can_wait_until_a_fault_has_struck(ledger: Ledger) -> None:
+    outcome = ledger.run(
+        plan(
+            inject("delay", at="after transfer.debit", seconds=0.01),
+            during=(TRANSFER, reach("after transfer.debit")),
+        )
+    )
+    assert outcome.verdict is Verdict.PASS
+
+
+def test_the_hit_of_a_crash_is_in_the_journal_before_the_death(ledger: Ledger) -> None:
+    ledger.run(plan(CRASH))
+    events = ledger.journal.events(ledger.journal.trials()[-1].id, 1)
+    hit = next(e for e in events if e.kind is Kind.HIT and e.data["action"] == "crash")
+    death = next(e for e in events if e.kind is Kind.SERVICE and e.name == "exited")
+    assert events.index(hit) < events.index(death)
+    assert hit.lane == death.lane == "teller"
+
+
+def test_nothing_stays_armed_after_a_plan(ledger: Ledger) -> None:
+    ledger.run(plan(CRASH))
+    assert set(ledger.session.armed().values()) == {()}
