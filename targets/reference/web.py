@@ -285,6 +285,7 @@ def serve(api: Api, config: Config) -> None:
     listener.listen(1024)
     settings = uvicorn.Config(
         api.application(),
+        loop="asyncio",
         http="httptools",
         ws="none",
         lifespan="off",

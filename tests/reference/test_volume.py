@@ -21,7 +21,7 @@ def attach(cloud: Any, volume: Any, connector: dict[str, str] | None = None) -> 
 
 
 def status(cloud: Any, volume: Any) -> str:
-    return cloud.block_storage.get_volume(volume.id).status
+    return str(cloud.block_storage.get_volume(volume.id).status)
 
 
 def test_an_attachment_takes_its_volume_from_reserved_to_in_use_and_back(
