@@ -50,10 +50,12 @@ def _load(entry: EntryPoint) -> Any:
     try:
         return entry.load()
     except ImportError as error:
+        hint = shadowing() or (
+            "If a package is missing, install the extra that brings it: "
+            "`pip install control-plane-chaos[reference]`."
+        )
         raise CatalogueError(
-            f"`{entry.name}` ({entry.value}) cannot be imported: {error}.\n"
-            f"{shadowing() or 'If a package is missing, install the extra that brings it: '}"
-            f"{'' if shadowing() else '`pip install control-plane-chaos[reference]`.'}"
+            f"`{entry.name}` ({entry.value}) cannot be imported: {error}.\n{hint}"
         ) from error
 
 

@@ -26,6 +26,7 @@ from chaos.target import (
     OperationFailed,
     OperationIndeterminate,
     Scope,
+    Service,
     ServiceState,
     Target,
 )
@@ -243,12 +244,13 @@ class Engine:
     def _recover(self, stage: Stage) -> None:
         self._say(stage, "recover")
         if stage.plan.recover is None:
-            self._bring_back(stage)
+            for service in stage.services.values():
+                _bring_back(service)
         for recovery in stage.plan.recover or ():
             for service in stage.matching(recovery.service):
                 if recovery.restart:
                     service.kill()
-                service.start()
+                _bring_back(service)
         stage.observe("recovered")
 
     def _settle(self, stage: Stage, moment: str) -> bool:
@@ -303,14 +305,8 @@ class Engine:
             self.undo.undo_all()  # first: a frozen service could not answer
             self.controller.disarm_all()
             self._recorded.clear()
-            self._bring_back(stage)
-
-    def _bring_back(self, stage: Stage) -> None:
-        for service in stage.services.values():
-            if service.state is ServiceState.FROZEN:
-                service.thaw()
-            if service.state is ServiceState.DEAD:
-                service.start()
+            for service in stage.services.values():
+                _bring_back(service)
 
     def _record_every_point(self) -> None:
         """Have every known point tell when it is passed: for the timeline, and for VACUOUS."""
@@ -359,6 +355,12 @@ class Engine:
         if not seen:
             return "No point of the target was reached at all."
         return f"The points that were reached, in order: {', '.join(seen)}."
+
+
+def _bring_back(service: Service) -> None:
+    if service.state is ServiceState.FROZEN:
+        service.thaw()
+    service.start()
 
 
 def _varies(fault: Fault) -> bool:
