@@ -37,7 +37,7 @@ class Delay(Action):
 
 @dataclass(frozen=True, slots=True)
 class Raise(Action):
-    """Raise ``exception`` (``module:Class`` or a builtin's name): the call or its result is lost."""
+    """Raise ``exception`` (``module:Class``, or the name of a builtin) in the caller."""
 
     exception: str
     message: str

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from chaos.action import Action, Delay
+from chaos.action import Action, Crash, Delay, Pause
 from chaos.connection import Connection, Held
+from chaos.errors import PointError
 from chaos.point import Point, When
 
 if TYPE_CHECKING:
@@ -113,13 +114,14 @@ class Arm:
         action = {"word": request.action.word, **asdict(request.action)}  # type: ignore[call-overload]
         if isinstance(request.action, Delay):
             action["limit_s"] = action.pop("seconds")
-        free = request.times is None and request.occurrence == 1 and action["word"] != "crash"
+        counted = request.times is not None or request.occurrence > 1
         return {
             "arm": self._number,
             "function": request.point.function,
             "when": request.when,
             "request": request.request,
-            "ask": not free,
+            # Who crashes or is held must be known here first: for the evidence, for the release.
+            "ask": counted or action["word"] in (Crash.word, Pause.word),
             "action": action,
         }
 
@@ -136,3 +138,19 @@ class Arm:
         acts = self._matched >= self._request.occurrence - 1 and self._remaining != 0
         self._matched += 1
         return acts
+
+
+def check_known(arms: Iterable[Arm]) -> None:
+    """Make sure that every point means something in one of the services that answered.
+
+    Raises:
+        PointError: some do not; tells which, with the nearest names.
+    """
+    problems = [
+        f"{arm.alias}: {error.removeprefix('error: ')}"
+        for arm in arms
+        if arm._state and all(state.startswith("error:") for state in arm._state.values())
+        for error in sorted(set(arm._state.values()))
+    ]
+    if problems:
+        raise PointError("\n".join(problems))

@@ -17,6 +17,7 @@ import secrets
 import selectors
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from chaos.action import (
     Record,
     Return,
 )
-from chaos.arm import Arm, ArmRequest, Hit
+from chaos.arm import Arm, ArmRequest, Hit, check_known
 from chaos.connection import Connection, Held, Refused
 from chaos.errors import NotReady, PointError
 from chaos.point import Point, When
@@ -58,6 +59,18 @@ _log = logging.getLogger(__name__)
 _HOOK = Path(__file__).parent / "agent" / "hook"
 
 
+_open: weakref.WeakSet[Controller] = weakref.WeakSet()
+
+
+def _close_inherited() -> None:
+    """A forked copy of a socket would hide from the agents that their controller died."""
+    for controller in _open:
+        controller._abandon()
+
+
+os.register_at_fork(after_in_child=_close_inherited)
+
+
 class Controller:
     """Listens on ``host`` from construction until :meth:`close`; usable from any thread.
 
@@ -76,7 +89,7 @@ class Controller:
     ) -> None:
         self._label = label
         self._reader = request_id_reader
-        self._on_hit = on_hit
+        self._on_hit = on_hit or (lambda hit: None)
         self._token = secrets.token_urlsafe(32)
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()  # guards everything below, told of every change
@@ -93,12 +106,14 @@ class Controller:
         self._selector.register(self._closing, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve, name="chaos-controller", daemon=True)
         self._thread.start()
+        _open.add(self)
 
     def close(self) -> None:
         """End all connections: the agents disarm everything and let everyone go."""
-        self._closer.send(b"x")
-        self._thread.join()
-        self._closer.close()
+        if self._thread.is_alive():
+            self._closer.send(b"x")
+            self._thread.join()
+            self._closer.close()
 
     def __enter__(self) -> Controller:
         return self
@@ -181,7 +196,7 @@ class Controller:
             }
         try:
             self._ask(messages, deadline_s)
-            _check(arms)
+            check_known(arms)
         except PointError:
             with contextlib.suppress(PointError):  # who is silent stays so: the first error counts
                 self._disarm(arms, deadline_s)
@@ -267,6 +282,14 @@ class Controller:
                     else:
                         self._read(key.data)
 
+    def _abandon(self) -> None:
+        """In a forked child: leave the parent's connections to the parent."""
+        sockets = [key.fileobj for key in (self._selector.get_map() or {}).values()]
+        self._selector.close()  # not unregister(): the set of watched sockets is the parent's too
+        for inherited in (*sockets, self._closer):
+            assert isinstance(inherited, socket.socket)
+            inherited.close()
+
     def _connections(self) -> Iterator[Connection]:
         keys = list(self._selector.get_map().values())
         return (key.data for key in keys if isinstance(key.data, Connection))
@@ -344,7 +367,10 @@ class Controller:
                 if arm._remaining == 0:
                     del self._arms[arm._number]
         if arm is not None and hit is not None:
-            self._tell(hit)
+            try:
+                self._on_hit(hit)
+            except Exception:
+                _log.exception("on_hit failed for %s", hit)
             with self._changed:
                 arm._hits.append(hit)
                 self._changed.notify_all()
@@ -372,22 +398,3 @@ class Controller:
             raised=message["raised"],
             _held=held,
         )
-
-    def _tell(self, hit: Hit) -> None:
-        if self._on_hit is not None:
-            try:
-                self._on_hit(hit)
-            except Exception:
-                _log.exception("on_hit failed for %s", hit)
-
-
-def _check(arms: Iterable[Arm]) -> None:
-    """Raise for the points that exist nowhere; one that some services know is fine."""
-    problems = [
-        f"{arm.alias}: {error.removeprefix('error: ')}"
-        for arm in arms
-        if arm._state and all(state.startswith("error:") for state in arm._state.values())
-        for error in sorted(set(arm._state.values()))
-    ]
-    if problems:
-        raise PointError("\n".join(problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -70,6 +71,30 @@ def test_closing_the_controller_lets_go_and_disarms(launch: Launch) -> None:
         assert arm.wait(5) is not None
     assert before == {"shop": ()}
     assert answer.result(5) == 7
+
+
+def test_a_fork_of_the_controllers_process_does_not_keep_the_services_connected(
+    launch: Launch,
+) -> None:
+    with Controller(label="other") as forked:
+        service = launch(by=forked)
+        arm = forked.arm(point("plain"), When.BEFORE, Pause())
+        answer = service.begin("plain(7)")
+        assert arm.wait(5) is not None
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(writing)
+                os.read(reading, 1)  # lives until the test is over
+            finally:
+                os._exit(0)
+    try:
+        assert answer.result(5) == 7
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(child, 0)
 
 
 def test_disarming_lets_go_whom_the_arm_holds(service: Service, controller: Controller) -> None:
@@ -143,6 +168,7 @@ def test_a_frozen_service_that_cannot_confirm_is_named(
     service: Service, controller: Controller
 ) -> None:
     service.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, service.pid, os.WSTOPPED)
     with pytest.raises(PointError, match=r"no answer within 0\.1 s from .* of: shop"):
         controller.arm(point("plain"), When.BEFORE, Record(), deadline_s=0.1)
 
