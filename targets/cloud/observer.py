@@ -51,7 +51,10 @@ _ALLOCATIONS = """
     SELECT consumer, name, resource_class, used
     FROM allocations JOIN resource_providers ON provider = uuid ORDER BY 1, 2, 3
 """
-_GUESTS = "SELECT uuid, power, disks FROM guests ORDER BY uuid"
+_GUESTS = """
+    SELECT uuid, power, (SELECT group_concat(volume) FROM disks WHERE guest = uuid)
+    FROM guests ORDER BY uuid
+"""
 
 
 class Observer:
@@ -64,7 +67,7 @@ class Observer:
         self._volume = _open(run_dir / "volume.sqlite")
         self._network = _open(run_dir / "network.sqlite")
         self._cells = {cell: _open(run_dir / f"nova_{cell}.sqlite") for cell in cells}
-        self._hosts = {host: _open(run_dir / f"hypervisor-{host}.sqlite") for host in hosts}
+        self._hosts = {host: _open(run_dir / f"hypervisor_{host}.sqlite") for host in hosts}
         self._all = (
             self._api,
             self._placement,
@@ -151,5 +154,5 @@ def _action(cell: str, request: str, instance: str, action: str, *row: Any) -> A
     return Action(request, instance, action, finished_at is not None, result)
 
 
-def _guest(host: str, uuid: str, power: str, disks: str) -> Guest:
-    return Guest(host, uuid, power, tuple(sorted(word for word in disks.split(",") if word)))
+def _guest(host: str, uuid: str, power: str, disks: str | None) -> Guest:
+    return Guest(host, uuid, power, tuple(sorted(disks.split(","))) if disks else ())

@@ -1,0 +1,189 @@
+"""Configuration, context, databases, and the client by which services call each other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import urllib3
+
+from targets.reference import config, context, tokens
+from targets.reference.client import BadRequest, Conflict, NotFound, ServiceClient, Unreachable
+from targets.reference.config import ConfigError, from_environment
+from targets.reference.context import RequestContext
+from targets.reference.database import Database
+
+NEEDED = {
+    "REFERENCE_SERVICE": "volume",
+    "REFERENCE_RUN_DIR": "/run/reference",
+    "REFERENCE_TOKEN_SECRET": "s" * 32,
+}
+
+
+@pytest.fixture
+def as_service(peripherals: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process call the services as one of them."""
+    endpoints = ",".join(f"{name}={peripherals.url(name)}" for name in peripherals.services)
+    for name, value in {**NEEDED, "REFERENCE_ENDPOINTS": endpoints}.items():
+        monkeypatch.setenv(name, value)
+    config.current.cache_clear()
+    with context.use(tokens.service_context("req-service")):
+        yield
+    config.current.cache_clear()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[tuple[Database, sa.Table]]:
+    metadata = sa.MetaData()
+    table = sa.Table("counter", metadata, sa.Column("value", sa.Integer))
+    database = Database(f"sqlite:///{tmp_path}/test.sqlite")
+    database.create(metadata)
+    with database.transaction() as connection:
+        connection.execute(table.insert(), {"value": 0})
+    yield database, table
+    database.engine.dispose()
+
+
+def test_everything_that_the_environment_lacks_is_named_at_once() -> None:
+    with pytest.raises(ConfigError, match="REFERENCE_RUN_DIR, REFERENCE_TOKEN_SECRET"):
+        from_environment({"REFERENCE_SERVICE": "volume"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("REFERENCE_PORT", "http"), ("REFERENCE_ENDPOINTS", "volume")]
+)
+def test_a_malformed_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        from_environment({**NEEDED, name: value})
+
+
+def test_an_unknown_endpoint_is_an_error_that_names_the_known_ones() -> None:
+    found = from_environment({**NEEDED, "REFERENCE_ENDPOINTS": "image=http://x,volume=http://y/"})
+    with pytest.raises(ConfigError, match="`network`; it names image, volume"):
+        found.endpoint("network")
+
+
+def test_a_database_is_a_file_in_the_run_directory_unless_a_url_is_given() -> None:
+    urls = [
+        from_environment({**NEEDED, **more}).database_url("volume")
+        for more in ({}, {"REFERENCE_DATABASE": "postgresql://db/{name}"})
+    ]
+    assert urls == ["sqlite:////run/reference/volume.sqlite", "postgresql://db/volume"]
+
+
+def test_a_context_survives_its_way_through_a_message() -> None:
+    sent = RequestContext("req-1", "project", "demo", "token", ("member",))
+    assert RequestContext.from_message(sent.to_message()) == sent
+
+
+def test_a_thread_that_serves_no_request_has_no_request_id() -> None:
+    seen: list[str | None] = []
+    with context.use(RequestContext("req-1")):
+        stranger = threading.Thread(target=lambda: seen.append(context.current_request_id()))
+        stranger.start()
+        stranger.join()
+        seen.append(context.current_request_id())
+    assert seen == [None, "req-1"]
+
+
+def test_writers_wait_for_each_other_and_lose_no_update(database: Any) -> None:
+    counter, table = database
+
+    def count() -> None:
+        for _ in range(20):
+            with counter.transaction() as connection:
+                value = connection.scalar(sa.select(table.c.value))
+                connection.execute(table.update().values(value=value + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with counter.read() as connection:
+        assert connection.scalar(sa.select(table.c.value)) == 80
+
+
+def test_an_exception_undoes_its_transaction(database: Any) -> None:
+    counter, table = database
+    with pytest.raises(RuntimeError), counter.transaction() as connection:  # noqa: PT012
+        connection.execute(table.update().values(value=1))
+        raise RuntimeError
+    with counter.read() as connection:
+        assert connection.scalar(sa.select(table.c.value)) == 0
+
+
+def test_a_reader_does_not_wait_for_a_writer(database: Any) -> None:
+    counter, table = database
+    with counter.transaction() as writer, counter.read() as reader:
+        writer.execute(table.update().values(value=1))
+        assert reader.scalar(sa.select(table.c.value)) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "method", "path"),
+    [
+        (NotFound, "GET", "/v3/volumes/none"),
+        (BadRequest, "POST", "/v3/volumes"),
+    ],
+)
+def test_an_errors_status_becomes_its_type(
+    as_service: None, error: type[Exception], method: str, path: str
+) -> None:
+    with pytest.raises(error):
+        ServiceClient("volume").request(method, path, {})
+
+
+def test_a_conflict_is_told_apart(as_service: None) -> None:
+    placement = ServiceClient("placement")
+    placement.post("/resource_providers", {"name": "twice"})
+    with pytest.raises(Conflict, match="409"):
+        placement.post("/resource_providers", {"name": "twice"})
+
+
+def test_the_request_id_travels_to_the_other_service(as_service: None) -> None:
+    answer = ServiceClient("image").request("GET", "/v2/images")
+    assert answer.headers["x-openstack-request-id"] == "req-service"
+
+
+def test_a_dead_service_is_unreachable(as_service: None, peripherals: Any) -> None:
+    images = ServiceClient("image")
+    images.get("/v2/images")
+    peripherals.services["image"].kill()
+    try:
+        with pytest.raises(Unreachable, match="image gave no answer"):
+            images.post("/v2/images", {})
+    finally:
+        peripherals.services["image"].start()
+
+
+def test_a_service_that_comes_back_soon_is_waited_for(as_service: None, peripherals: Any) -> None:
+    images = ServiceClient("image")
+    images.get("/v2/images")
+    peripherals.services["image"].kill()
+    found: list[Any] = []
+    asking = threading.Thread(target=lambda: found.append(_images(images)))
+    asking.start()
+    peripherals.services["image"].start()
+    asking.join(10)
+    assert [image["name"] for image in found[0]] == ["cirros"]
+
+
+def _images(client: ServiceClient) -> list[dict[str, Any]]:
+    with context.use(tokens.service_context()):
+        found: list[dict[str, Any]] = client.get("/v2/images")["images"]
+        return found
+
+
+def test_a_service_tells_when_it_is_quiet(peripherals: Any) -> None:
+    url = peripherals.url("image") + "/-/quiet?deadline_s=1"
+    pool = urllib3.PoolManager()
+    before = pool.request("GET", url).json()
+    pool.request("GET", peripherals.url("image") + "/v2/images")
+    after = pool.request("GET", url).json()
+    pool.clear()
+    assert (after["served"] - before["served"], after["active"]) == (1, [])
