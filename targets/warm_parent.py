@@ -28,6 +28,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any
 
@@ -37,6 +38,7 @@ MESSAGE_LIMIT = 1 << 18
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -125,17 +127,18 @@ class WarmParent:
         self._selector.unregister(pidfd)
         # Not reaped yet, so the group's id is still its own: what it forked goes with it.
         _signal_group(pid, signal.SIGKILL)
-        end = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-        os.close(pidfd)
+        end = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
         assert end is not None
+        _await_group(pid, pidfd)
+        os.close(pidfd)
         how = "code" if end.si_code == os.CLD_EXITED else "signal"
         self._say(exited=name, pid=pid, **{how: end.si_status})
 
     def _end(self) -> None:
         for pid, _ in self._children.values():
             _signal_group(pid, signal.SIGKILL)
-        for _, pidfd in self._children.values():
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        for pid, pidfd in self._children.values():
+            _await_group(pid, pidfd)
         os._exit(0)
 
     def _say(self, **message: object) -> None:
@@ -151,6 +154,14 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except ProcessLookupError:
         os.kill(pid, number)
+
+
+def _await_group(pid: int, pidfd: int) -> None:
+    """Wait until a killed child is gone and, as this is the subreaper, all of its group."""
+    for kind, ident in ((os.P_PGID, pid), (os.P_PIDFD, pidfd)):
+        with suppress(ChildProcessError):
+            while True:
+                os.waitid(kind, ident, os.WEXITED)
 
 
 def _execution(arguments: list[str]) -> Callable[[], object]:
@@ -180,6 +191,7 @@ def main() -> None:
     os.set_inheritable(order["runner"], False)
     link = socket.socket(fileno=order["link"])
     link.set_inheritable(False)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _warm_up(order["preload"])
     program = WarmParent(link, order["runner"]).serve()
     program()
