@@ -374,10 +374,11 @@ class Controller:
             with self._changed:
                 arm._hits.append(hit)
                 self._changed.notify_all()
-        agent.send(**{"is": "verdict"}, hit=message["hit"], act=hit is not None)
-        if arm is not None and arm._remaining == 0:  # spent: the function is left alone from now on
+        if arm is not None and arm._remaining == 0:
+            # Spent. Before the verdict: when the call goes on its function is as it was.
             for other in filter(arm._concerns, self._agents):
                 other.send(**{"is": "disarm"}, arms=[arm._number], ticket=0)
+        agent.send(**{"is": "verdict"}, hit=message["hit"], act=hit is not None)
 
     def _hit(self, arm: Arm, agent: Connection, message: dict[str, Any]) -> Hit:
         wanted = arm._request

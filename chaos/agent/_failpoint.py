@@ -8,9 +8,8 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from dataclasses import dataclass
 from types import FunctionType, TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ._hold import Hold
 from ._resolve import find_exception
@@ -26,8 +25,7 @@ class Guard(threading.local):
 guard = Guard()
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):  # no dataclass: that would cost every program the import of inspect
     """One arm as the controller sent it; ``ask``: the controller decides whether a hit acts."""
 
     arm: int

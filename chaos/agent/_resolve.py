@@ -91,9 +91,11 @@ def find_spec(
 ) -> importlib.machinery.ModuleSpec | None:
     """What the import system, but for one finder, would load; nothing is imported."""
     for finder in sys.meta_path:
-        spec = None if finder is without else finder.find_spec(name, path, target)
-        if spec is not None:
-            return spec
+        find = getattr(finder, "find_spec", None)  # ancient finders have none
+        if find is not None and finder is not without:
+            spec: importlib.machinery.ModuleSpec | None = find(name, path, target)
+            if spec is not None:
+                return spec
     return None
 
 

@@ -43,6 +43,26 @@ def test_a_recursive_function_is_hit_at_every_depth(
     assert arm.wait(5, number=5) is not None
 
 
+@pytest.mark.parametrize("function", ["json:dumps", "socket:socket.__init__", "queue:Queue.put"])
+def test_functions_that_the_agent_itself_may_use_can_be_armed(
+    service: Service, controller: Controller, function: str
+) -> None:
+    service.ask("bool([__import__(name) for name in ('socket', 'queue')])")
+    arm = controller.arm(Point(function), When.AFTER, Record(), times=None)
+    uses = "__import__('json').dumps(1), __import__('queue').Queue().put(1)"
+    assert service.ask(f"bool([{uses}, __import__('socket').socket().close()])")
+    assert arm.wait(5) is not None
+    assert controller.armed() == {"shop": (function,)}
+
+
+def test_the_function_that_reads_the_request_can_be_armed(
+    service: Service, controller: Controller
+) -> None:
+    arm = controller.arm(point("current_request"), When.AFTER, Record(), request="r", times=None)
+    assert service.ask("in_request('r', current_request)") == "r"
+    assert arm.wait(5) is not None
+
+
 def test_a_function_that_raises_stop_iteration_still_does(
     service: Service, controller: Controller
 ) -> None:
