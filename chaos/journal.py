@@ -152,6 +152,8 @@ class Journal:
             raise ChaosError(f"{path} is not a journal: {error}") from error
         if version > SCHEMA_VERSION:
             raise ChaosError(f"{path} was written by a newer version (schema {version})")
+        if readonly and version == 0:
+            raise ChaosError(f"{path} is not a journal, or was begun just now")
         if not readonly:
             # WAL + NORMAL: a killed process loses nothing; only a power cut could cost the tail.
             self._db.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,213 @@
+"""The pytest plugin, as a user's own pytest run sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chaos import procfs
+from chaos.errors import ChaosError
+from chaos.journal import Journal
+from tests.conftest import LEDGER
+
+ROOT = Path(__file__).parents[2]
+PLAN = """
+plan: crash
+target: tests.ledger.ledger:target
+given:
+  - account.open: {name: alice, amount: 100}
+  - account.open: {name: bob, amount: 0}
+during:
+  - transfer: {source: alice, target: bob, amount: 30}
+inject:
+  - at: before transfer.credit
+    do: crash
+bugs:
+  lost-credit: [money-is-kept]
+"""
+BY_HAND = """
+import pytest
+from chaos import Plan, inject, step
+from chaos.errors import Failed
+
+PLAN = Plan(
+    name="by-hand",
+    given=[step("account.open", name=name, amount=9) for name in ("alice", "bob")],
+    during=[step("transfer", source="alice", target="bob", amount=3)],
+    inject=[inject("crash", at="before transfer.credit")],
+)
+
+def test_recovers(chaos):
+    chaos.check(PLAN)
+
+def test_sees_the_defect(chaos):
+    with pytest.raises(Failed, match="money-is-kept"):
+        chaos.run(PLAN, bug="lost-credit").raise_for_verdict()
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A user's project that tests the ledger."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makeini(f"[pytest]\nchaos_target = {LEDGER}\n")
+    return pytester
+
+
+def test_a_plan_file_is_a_test_with_and_without_each_bug_switch(project: pytest.Pytester) -> None:
+    project.makefile(".plan.yaml", crash=PLAN)
+    result = project.runpytest_subprocess("-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*::crash PASSED*", "*::crash[[]lost-credit] PASSED*"])
+
+
+def test_the_results_are_written_and_named(project: pytest.Pytester) -> None:
+    project.makefile(".plan.yaml", crash=PLAN)
+    result = project.runpytest_subprocess("--chaos-results=out")
+    result.stdout.fnmatch_lines(["results: out/journal.sqlite out/report.html*"])
+    with Journal(project.path / "out/journal.sqlite", readonly=True) as journal:
+        assert [(trial.bug, trial.verdict) for trial in journal.trials()] == [
+            ("", "PASS"),
+            ("lost-credit", "FAIL"),
+        ]
+    assert "crash" in (project.path / "out/report.html").read_text()
+
+
+def test_a_bug_that_nothing_notices_is_red(project: pytest.Pytester) -> None:
+    blind = PLAN.replace("bugs:", "invariants: [no-negative-balance]\nbugs:")
+    project.makefile(".plan.yaml", crash=blind)
+    result = project.runpytest_subprocess("--chaos-bug=lost-credit")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*`lost-credit` is on, but nothing noticed*"])
+
+
+def test_a_vacuous_plan_is_red_and_says_how_to_run_it_again(project: pytest.Pytester) -> None:
+    never = PLAN.replace("at: before transfer.credit", "at: before teller.recover")
+    project.makefile(".plan.yaml", crash=never)
+    result = project.runpytest_subprocess("--chaos-no-bugs")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "Vacuous: The point `before teller.recover` was never reached*",
+            "run it again: chaos run crash.plan.yaml --plan crash --no-bugs",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*engine.py*")
+
+
+def test_a_misspelt_word_is_one_error_at_collection(project: pytest.Pytester) -> None:
+    project.makefile(".plan.yaml", crash=PLAN.replace("do: crash", "do: crsh"))
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*crash.plan.yaml:10: there is no fault `crsh`; did you mean `crash`?"]
+    )
+
+
+def test_a_hand_written_test_uses_the_fixture(project: pytest.Pytester) -> None:
+    project.makepyfile(BY_HAND)
+    project.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def test_each_xdist_worker_has_a_target_of_its_own_and_one_journal_remains(
+    project: pytest.Pytester,
+) -> None:
+    project.makefile(".plan.yaml", one=PLAN, two=PLAN.replace("plan: crash", "plan: again"))
+    result = project.runpytest_subprocess("-n", "2")
+    result.assert_outcomes(passed=4)
+    results = project.path / "chaos-results"
+    with Journal(results / "journal.sqlite", readonly=True) as journal:
+        assert len(journal.trials()) == 4
+    assert not list(results.glob(".*"))
+
+
+def test_the_options_are_a_group_of_their_own(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess("--help")
+    result.stdout.fnmatch_lines(["fault-injection chaos testing*", "*--chaos-target=*"])
+
+
+def test_without_a_chaos_test_nothing_is_written_and_nothing_heavy_imported(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        """
+        import sys
+
+        def test_plain():
+            heavy = {"pydantic", "ruamel.yaml", "sqlite3", "docker", "toxiproxy", "rich",
+                     "chaos.engine", "chaos.session", "chaos.plan", "targets", "openstack"}
+            assert not heavy & set(sys.modules)
+        """
+    )
+    project.runpytest_subprocess("-p", "no:allure_pytest").assert_outcomes(passed=1)
+    assert not (project.path / "chaos-results").exists()
+
+
+def test_a_package_of_the_user_that_hides_ours_is_one_clear_error(project: pytest.Pytester) -> None:
+    project.makefile(".plan.yaml", crash=PLAN)
+    project.mkpydir("faults")
+    result = project.run(sys.executable, "-m", "pytest")
+    assert result.ret != 0
+    text = result.stdout.str() + result.stderr.str()
+    assert f"Your package `faults` at {project.path / 'faults'} hides ours" in text
+    assert "Traceback" not in text
+
+
+def test_killed_in_the_middle_of_a_plan_it_leaves_nothing(project: pytest.Pytester) -> None:
+    held = PLAN.replace("do: crash", "do: {pause: {until: transfer}}").replace(
+        "bugs:", "settle: 60\nbugs:"
+    )
+    project.makefile(".plan.yaml", held=held)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "--chaos-no-bugs"],
+        cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    journal_path = project.path / "chaos-results/journal.sqlite"
+    _wait_until(lambda: _is_held(journal_path), 20)
+    run_dirs = _run_dirs(process.pid)
+    label = run_dirs[0].name.removeprefix("chaos-").rpartition("-")[0]
+    assert list(procfs.labelled(label))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _wait_until(lambda: not list(procfs.labelled(label)) and not run_dirs[0].exists(), 5)
+    project.makefile(".plan.yaml", held=PLAN)
+    project.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def _is_held(journal: Path) -> bool:
+    try:
+        with Journal(journal, readonly=True) as opened:
+            return any(
+                event.name == "transfer.credit" and event.data.get("action") == "pause"
+                for trial in opened.trials()
+                for event in opened.events(trial.id, 1)
+            )
+    except ChaosError:  # not begun yet
+        return False
+
+
+def _run_dirs(runner: int) -> list[Path]:
+    import tempfile
+
+    return sorted(Path(tempfile.gettempdir()).glob(f"chaos-{runner}-*"))
+
+
+def _wait_until(happened: object, deadline_s: float) -> None:
+    from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+    assert callable(happened)
+    started = time.monotonic()
+    Retrying(
+        retry=retry_if_result(lambda value: not value),
+        stop=stop_after_delay(deadline_s),
+        wait=wait_fixed(0.02),
+    )(happened)
+    assert time.monotonic() - started < deadline_s
