@@ -1,0 +1,123 @@
+"""Attach and detach the volumes of a server that is there."""
+
+from __future__ import annotations
+
+from targets.reference.client import BadRequest, NotFound
+from targets.reference.nova import databases, volumes
+from targets.reference.nova.action import Action
+from targets.reference.nova.api import servers
+from targets.reference.nova.block_device import BlockDevice, DeviceState, VolumeInUse
+from targets.reference.nova.build_request import BuildRequest
+from targets.reference.nova.instance import Instance, InstanceNotFound
+from targets.reference.nova.rpc import ComputeRpc
+from targets.reference.nova.states import Task, Vm
+from targets.reference.web import HttpError, not_found
+
+
+def find_all(server_id: str) -> list[BlockDevice]:
+    """Return the volumes of a server.
+
+    Raises:
+        HttpError: 404.
+    """
+    server = servers.get(server_id)
+    if isinstance(server, BuildRequest):
+        return []
+    return BlockDevice.find(server.cell, instance=server_id)
+
+
+def get(server_id: str, volume_id: str) -> BlockDevice:
+    """Return one volume of a server.
+
+    Raises:
+        HttpError: 404.
+    """
+    for device in find_all(server_id):
+        if device.volume == volume_id:
+            return device
+    raise HttpError(404, f"Instance {server_id} is not attached to volume {volume_id}.")
+
+
+def attach(server_id: str, volume_id: str, delete_on_termination: bool) -> BlockDevice:
+    """Reserve a volume for a server and have it connected.
+
+    The block device is written first, under the condition that the server is not being deleted;
+    whoever deletes it later finds the block device, and with it the reservation.
+
+    Raises:
+        HttpError: 400, the volume is not there or not free; 404; 409, not in the present state.
+    """
+    instance = _ready(server_id, "attach_volume")
+    try:
+        device = BlockDevice.create(instance.cell, server_id, volume_id, "", delete_on_termination)
+    except InstanceNotFound:
+        raise not_found("Instance", server_id) from None
+    except VolumeInUse as error:
+        raise HttpError(400, f"Invalid volume: {error}") from None
+    try:
+        attachment = volumes.create_attachment(server_id, volume_id)
+    except (BadRequest, NotFound) as error:
+        device.destroy()
+        raise HttpError(400, f"Invalid volume: {error}") from None
+    reserved = device.save(attachment=attachment)
+    if reserved is None:  # the server was deleted meanwhile
+        volumes.delete_attachment(attachment)
+        raise not_found("Instance", server_id)
+    Action.start(instance.cell, server_id, "attach_volume")
+    ComputeRpc.attach_volume(instance, reserved.id)
+    return reserved
+
+
+def update(server_id: str, volume_id: str, delete_on_termination: bool) -> None:
+    """Change whether a volume ends with its server.
+
+    Raises:
+        HttpError: 404.
+    """
+    get(server_id, volume_id).save(delete_on_termination=delete_on_termination)
+
+
+def detach(server_id: str, volume_id: str) -> None:
+    """Have a volume disconnected and given back; from now on it does not end with its server.
+
+    Raises:
+        HttpError: 404; 409, not in the present state.
+    """
+    instance = _ready(server_id, "detach_volume")
+    device = get(server_id, volume_id)
+    if device.save(state=DeviceState.DETACHING) is None:
+        raise HttpError(404, f"Instance {server_id} is not attached to volume {volume_id}.")
+    Action.start(instance.cell, server_id, "detach_volume")
+    ComputeRpc.detach_volume(instance, device.id)
+
+
+def resume() -> None:
+    """Have every attach and detach that is not finished done; for start-up.
+
+    A reservation whose server is gone belonged to a request that died with this process.
+    """
+    for cell in databases.cells()[1:]:
+        for state in (DeviceState.ATTACHING, DeviceState.DETACHING):
+            for device in BlockDevice.find(cell, state=state):
+                instance = Instance.get(cell, device.instance)
+                if instance and instance.host and instance.vm_state != Vm.BUILDING:
+                    if state == DeviceState.ATTACHING:
+                        ComputeRpc.attach_volume(instance, device.id)
+                    else:
+                        ComputeRpc.detach_volume(instance, device.id)
+    known = {request.instance for request in BuildRequest.find()}
+    known |= {instance.uuid for cell in databases.cells() for instance in Instance.find(cell)}
+    for attachment, owner in volumes.all_attachments().items():
+        if owner not in known:
+            volumes.delete_attachment(attachment)
+
+
+def _ready(server_id: str, action: str) -> Instance:
+    instance = servers.get_placed(server_id)
+    if instance.vm_state not in (Vm.ACTIVE, Vm.STOPPED) or instance.task_state == Task.DELETING:
+        raise HttpError(
+            409,
+            f"Cannot '{action}' instance {server_id} while it is in vm_state {instance.vm_state},"
+            f" task_state {instance.task_state}",
+        )
+    return instance

@@ -1,0 +1,103 @@
+"""The compute's hands: what it does to the guests of its host's hypervisor."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any
+
+from targets.reference.client import NotFound, ServiceClient
+from targets.reference.nova.instance import Instance
+from targets.reference.nova.states import Power, Reboot
+
+_POWER = {"running": Power.RUNNING, "shutdown": Power.SHUTDOWN, "crashed": Power.CRASHED}
+
+
+def wait_soft_reboot_s() -> float:
+    """Return how long a guest may take to obey ACPI, from ``REFERENCE_WAIT_SOFT_REBOOT_S``."""
+    return float(os.environ.get("REFERENCE_WAIT_SOFT_REBOOT_S", "1.0"))
+
+
+class Driver:
+    """Talks to the hypervisor of ``host``. Everything can be repeated without harm."""
+
+    def __init__(self, host: str) -> None:
+        self._hypervisor = ServiceClient(f"hypervisor-{host}")
+
+    def spawn(self, instance: Instance, disks: list[str]) -> None:
+        """Define a guest with its disks and start it."""
+        self.define(instance)
+        for volume in disks:
+            self.attach_disk(instance.uuid, volume)
+        self.start(instance.uuid)
+
+    def reboot(self, instance: Instance, disks: list[str], kind: Reboot) -> None:
+        """Shut a guest down and start it again.
+
+        Softly if it obeys ACPI in time; else hard, which pulls the plug and defines it anew.
+        """
+        if kind == Reboot.SOFT and self.shutdown(instance.uuid):
+            self.start(instance.uuid)
+            return
+        with suppress(NotFound):
+            self.power_off(instance.uuid)
+        self.spawn(instance, disks)
+
+    def define(self, instance: Instance) -> None:
+        """Make the guest known to the hypervisor, shut off."""
+        ignores_acpi = instance.meta.get("ignores_acpi", "").lower() in ("1", "true", "yes")
+        guest = {"name": instance.name, "ignores_acpi": ignores_acpi}
+        self._hypervisor.put(f"/guests/{instance.uuid}", {"guest": guest})
+
+    def start(self, uuid: str) -> None:
+        """Start a guest.
+
+        Raises:
+            NotFound: the hypervisor does not know it.
+        """
+        self._hypervisor.post(f"/guests/{uuid}/start")
+
+    def shutdown(self, uuid: str) -> bool:
+        """Ask a guest by ACPI to shut down; True once it has, False when it did not in time.
+
+        Raises:
+            NotFound: the hypervisor does not know it.
+        """
+        patience = {"shutdown": {"wait_s": wait_soft_reboot_s()}}
+        power: str = self._hypervisor.post(f"/guests/{uuid}/shutdown", patience)["power"]
+        return power != "running"
+
+    def power_off(self, uuid: str) -> None:
+        """Pull a guest's plug.
+
+        Raises:
+            NotFound: the hypervisor does not know it.
+        """
+        self._hypervisor.post(f"/guests/{uuid}/power-off")
+
+    def destroy(self, uuid: str) -> None:
+        """Stop a guest and forget it; one that is gone is no error."""
+        with suppress(NotFound):
+            self._hypervisor.delete(f"/guests/{uuid}")
+
+    def attach_disk(self, uuid: str, volume: str) -> None:
+        """Connect a volume to a guest."""
+        self._hypervisor.put(f"/guests/{uuid}/disks/{volume}")
+
+    def detach_disk(self, uuid: str, volume: str) -> None:
+        """Disconnect a volume from a guest; one that is not connected is no error."""
+        with suppress(NotFound):
+            self._hypervisor.delete(f"/guests/{uuid}/disks/{volume}")
+
+    def power_state(self, uuid: str) -> Power:
+        """Return what a guest does, NOSTATE when the hypervisor does not know it."""
+        try:
+            guest = self._hypervisor.get(f"/guests/{uuid}")
+        except NotFound:
+            return Power.NOSTATE
+        return _POWER[guest["power"]]
+
+    def guests(self) -> list[str]:
+        """Return the uuids of all guests."""
+        found: list[dict[str, Any]] = self._hypervisor.get("/guests")["guests"]
+        return [guest["uuid"] for guest in found]

@@ -1,0 +1,73 @@
+"""What to do with an instance that a compute finds when it starts, or after a failure.
+
+Pure decisions from Nova's ``_init_instance``, ``_retry_reboot`` and ``get_reboot_type``, with two
+differences: a delete that had begun goes on whatever else the record says, and a build that stopped
+gives back what it had made, so that no guest runs for a server in ERROR.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from targets.reference.nova.states import (
+    ALLOW_HARD_REBOOT,
+    ALLOW_SOFT_REBOOT,
+    BUILD_TASKS,
+    HARD_REBOOT_TASKS,
+    SOFT_REBOOT_TASKS,
+    Power,
+    Reboot,
+    Task,
+    Vm,
+)
+
+
+class Recovery(Enum):
+    """What to do."""
+
+    LEAVE = auto()
+    DELETE = auto()
+    ABANDON_BUILD = auto()
+    REBOOT_SOFT = auto()
+    REBOOT_HARD = auto()
+    CLEAR_TASK = auto()
+    STOP = auto()
+    START = auto()
+    RESUME_GUEST = auto()
+
+
+def reboot_retry(task_state: Task | None, vm_state: Vm, power_state: Power) -> Reboot | None:
+    """Return which reboot to do again, None when there is none to do.
+
+    A pending reboot is done if the server may be rebooted so; one under way only if the guest does
+    not run. A guest that does not run can only be rebooted hard.
+    """
+    running = power_state == Power.RUNNING
+    kind = Reboot.SOFT if running and task_state in SOFT_REBOOT_TASKS else Reboot.HARD
+    pending_soft = task_state == Task.REBOOT_PENDING and vm_state in ALLOW_SOFT_REBOOT
+    pending_hard = task_state == Task.REBOOT_PENDING_HARD and vm_state in ALLOW_HARD_REBOOT
+    under_way = task_state in (SOFT_REBOOT_TASKS | HARD_REBOOT_TASKS) - {
+        Task.REBOOT_PENDING,
+        Task.REBOOT_PENDING_HARD,
+    }
+    return kind if pending_soft or pending_hard or (under_way and not running) else None
+
+
+def decide(task_state: Task | None, vm_state: Vm, power_state: Power) -> Recovery:
+    """Return what to do with an instance of this host."""
+    if task_state == Task.DELETING:
+        return Recovery.DELETE
+    if vm_state == Vm.BUILDING or task_state in BUILD_TASKS:
+        return Recovery.ABANDON_BUILD
+    retry = reboot_retry(task_state, vm_state, power_state)
+    if retry:
+        return Recovery.REBOOT_SOFT if retry == Reboot.SOFT else Recovery.REBOOT_HARD
+    if task_state == Task.POWERING_OFF:
+        return Recovery.STOP
+    if task_state == Task.POWERING_ON:
+        return Recovery.START
+    if task_state is not None:
+        return Recovery.CLEAR_TASK
+    if vm_state == Vm.ACTIVE and power_state != Power.RUNNING:
+        return Recovery.RESUME_GUEST
+    return Recovery.LEAVE

@@ -1,0 +1,152 @@
+"""Delete a server, at whatever stage it is and whoever else is at it.
+
+A delete that was accepted is fulfilled: another delete, the conductor or a compute may remove any
+record between any two steps here; whoever does, does the rest as well (see the package's rules).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from targets.reference.nova import allocations, databases, volumes
+from targets.reference.nova.action import Action
+from targets.reference.nova.block_device import BlockDevice, DeviceState
+from targets.reference.nova.build_request import BuildRequest
+from targets.reference.nova.instance import Instance, InstanceNotFound
+from targets.reference.nova.instance_mapping import InstanceMapping
+from targets.reference.nova.rpc import ComputeRpc
+from targets.reference.nova.states import Task
+
+LOG = logging.getLogger(__name__)
+
+
+def find(uuid: str) -> BuildRequest | Instance | None:
+    """Return the record of a server, wherever it is; None when there is none (any more)."""
+    mapping = InstanceMapping.get(uuid)
+    if mapping is None or mapping.cell is None:
+        request = BuildRequest.get(uuid)
+        if request:
+            return request
+        # It may have got into a cell since its mapping was read.
+        mapping = InstanceMapping.get(uuid)
+    if mapping and mapping.cell:
+        return Instance.get(mapping.cell, uuid)
+    return None
+
+
+def delete(uuid: str) -> None:
+    """Delete a server.
+
+    Raises:
+        InstanceNotFound: there was none when the request came. One that goes afterwards, by
+            somebody else's hand, is what was asked for.
+    """
+    if find(uuid) is None:
+        raise InstanceNotFound(f"Instance {uuid} could not be found.")
+    InstanceMapping.queue_for_delete(uuid)
+    if not delete_while_booting(uuid):
+        delete_in_cell(uuid)
+
+
+def delete_while_booting(uuid: str) -> bool:
+    """Stop a server from being built; False when it is built already, or another delete stopped it.
+
+    The conductor finds the build request gone and gives back what it had made by then.
+    """
+    request = BuildRequest.get(uuid)
+    if request is None or not BuildRequest.destroy(uuid):
+        return False
+    LOG.info("deleting %s while it boots", uuid)
+    for attachment in volumes.attachments_of(uuid).values():
+        volumes.delete_attachment(attachment)
+    for device in request.devices:
+        if device.delete_on_termination:
+            volumes.delete_volume(device.volume)
+    instance = instance_in_cell(uuid)
+    if instance:
+        delete_instance(instance)
+    return True
+
+
+def delete_in_cell(uuid: str) -> None:
+    """Delete a server that has reached a cell, unless it is gone by now (LP#1914777)."""
+    instance = instance_in_cell(uuid)
+    if instance is None:
+        LOG.info("%s was deleted by somebody else", uuid)
+        return
+    delete_instance(instance)
+
+
+def instance_in_cell(uuid: str) -> Instance | None:
+    """Return the record of a server in its cell, None when it is in none."""
+    mapping = InstanceMapping.get(uuid)
+    return Instance.get(mapping.cell, uuid) if mapping and mapping.cell else None
+
+
+def delete_instance(instance: Instance) -> None:
+    """Mark the record; then have its host remove it, or do it here when no host has claimed it.
+
+    A host that comes later finds the mark and does not claim it.
+    """
+    try:
+        marked = instance.save(task_state=Task.DELETING)
+    except InstanceNotFound:
+        return
+    Action.start(marked.cell, marked.uuid, "delete")
+    if marked.host:
+        ComputeRpc.terminate(marked)
+    else:
+        remove_unhosted(marked)
+
+
+def remove_unhosted(instance: Instance) -> None:
+    """Remove an instance that is marked and on no host: what hangs on it first, the record last."""
+    release_volumes(instance)
+    for attachment in volumes.attachments_of(instance.uuid).values():
+        volumes.delete_attachment(attachment)
+    allocations.release(instance.uuid)
+    Action.finish_all(instance.cell, instance.uuid, "Success")
+    instance.destroy()
+
+
+def release_volumes(instance: Instance) -> None:
+    """Give back an instance's volumes, and delete those that shall end with it."""
+    for device in BlockDevice.find(instance.cell, instance=instance.uuid):
+        release_volume(device)
+
+
+def release_volume(device: BlockDevice) -> None:
+    """Give back one volume; a detach that had begun makes it its user's, not to be deleted."""
+    give_back(device)
+    if device.delete_on_termination and device.state != DeviceState.DETACHING:
+        volumes.delete_volume(device.volume)
+    device.destroy()
+
+
+def give_back(device: BlockDevice) -> None:
+    """Remove the attachment of a block device, also one whose maker died before he noted its id."""
+    attachment = device.attachment or volumes.attachments_of(device.instance).get(device.volume)
+    if attachment:
+        volumes.delete_attachment(attachment)
+
+
+def abandon_build(uuid: str) -> None:
+    """Give back what a build had made when a delete stopped it."""
+    for cell in databases.cells():
+        instance = Instance.get(cell, uuid)
+        if instance:
+            delete_instance(instance)
+    if not any(Instance.get(cell, uuid) for cell in databases.cells()):
+        for attachment in volumes.attachments_of(uuid).values():
+            volumes.delete_attachment(attachment)
+        allocations.release(uuid)
+    InstanceMapping.destroy(uuid)
+
+
+def resume() -> None:
+    """Take up every delete that was asked for and not finished; for start-up."""
+    for mapping in InstanceMapping.find(queued_for_delete=True):
+        instance = Instance.get(mapping.cell, mapping.instance) if mapping.cell else None
+        if instance:
+            LOG.info("taking up the delete of %s again", instance.uuid)
+            delete_instance(instance)

@@ -1,0 +1,185 @@
+"""Hypervisor: what runs on one host. It outlives the compute, as libvirtd and its guests do.
+
+=====================================  ============================================================
+``GET /guests``                        all guests, with the volumes connected to them
+``GET /guests/{uuid}``                 one
+``PUT /guests/{uuid}``                 define it (shut off), or define it anew
+``DELETE /guests/{uuid}``              pull the plug and forget it
+``POST /guests/{uuid}/start``          start it
+``POST /guests/{uuid}/shutdown``       ask it by ACPI to shut down, and wait ``wait_s`` seconds
+``POST /guests/{uuid}/power-off``      pull the plug
+``PUT /guests/{uuid}/disks/{volume}``  connect a volume
+``DELETE …/disks/{volume}``            disconnect it
+=====================================  ============================================================
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import sqlalchemy as sa
+
+from targets.reference import config
+from targets.reference.database import Database, open_database
+from targets.reference.nova import process
+from targets.reference.web import Api, Reply, Request, not_found, serve
+
+METADATA = sa.MetaData()
+GUESTS = sa.Table(
+    "guests",
+    METADATA,
+    sa.Column("uuid", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("power", sa.String(16), nullable=False),
+    sa.Column("ignores_acpi", sa.Boolean, nullable=False),
+)
+DISKS = sa.Table(
+    "disks",
+    METADATA,
+    sa.Column("guest", sa.ForeignKey("guests.uuid", ondelete="CASCADE"), primary_key=True),
+    sa.Column("volume", sa.String(36), primary_key=True),
+)
+RUNNING, SHUTDOWN = "running", "shutdown"
+
+
+class Guests:
+    """The guests of this host; ``power`` is running, shutdown or crashed."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._changed = threading.Condition()
+
+    def find(self, **equal: str) -> list[dict[str, Any]]:
+        """Return the guests whose columns have these values, with their disks."""
+        with self._db.read() as connection:
+            rows = connection.execute(sa.select(GUESTS).filter_by(**equal)).all()
+            disks = connection.execute(sa.select(DISKS).order_by(DISKS.c.volume)).all()
+        return [
+            {**row._mapping, "disks": [disk.volume for disk in disks if disk.guest == row.uuid]}
+            for row in rows
+        ]
+
+    def get(self, uuid: str) -> dict[str, Any]:
+        """Return one guest.
+
+        Raises:
+            HttpError: 404.
+        """
+        found = self.find(uuid=uuid)
+        if not found:
+            raise not_found("Guest", uuid)
+        return found[0]
+
+    def define(self, uuid: str, name: str, ignores_acpi: bool) -> None:
+        """Make a guest that is shut off, or change its definition and leave it as it is."""
+        values = {"name": name, "ignores_acpi": ignores_acpi}
+        with self._db.transaction() as connection:
+            if not connection.execute(GUESTS.update().filter_by(uuid=uuid).values(values)).rowcount:
+                connection.execute(GUESTS.insert(), {"uuid": uuid, "power": SHUTDOWN, **values})
+
+    def undefine(self, uuid: str) -> None:
+        """Stop and forget a guest.
+
+        Raises:
+            HttpError: 404.
+        """
+        with self._db.transaction() as connection:
+            if not connection.execute(GUESTS.delete().filter_by(uuid=uuid)).rowcount:
+                raise not_found("Guest", uuid)
+
+    def set_power(self, uuid: str, power: str) -> None:
+        """Start or stop a guest; no matter if it is so already.
+
+        Raises:
+            HttpError: 404.
+        """
+        with self._db.transaction() as connection:
+            change = GUESTS.update().filter_by(uuid=uuid).values(power=power)
+            if not connection.execute(change).rowcount:
+                raise not_found("Guest", uuid)
+        with self._changed:
+            self._changed.notify_all()
+
+    def shutdown(self, uuid: str, wait_s: float) -> str:
+        """Ask a guest to shut down; return its power when it has, or after ``wait_s`` seconds.
+
+        Raises:
+            HttpError: 404.
+        """
+        if not self.get(uuid)["ignores_acpi"]:
+            self.set_power(uuid, SHUTDOWN)
+        with self._changed:
+            self._changed.wait_for(lambda: self.get(uuid)["power"] != RUNNING, wait_s)
+        power: str = self.get(uuid)["power"]
+        return power
+
+    def connect(self, uuid: str, volume: str) -> None:
+        """Connect a volume; no matter if it is connected already.
+
+        Raises:
+            HttpError: 404.
+        """
+        self.get(uuid)
+        with self._db.transaction() as connection:
+            connection.execute(DISKS.delete().filter_by(guest=uuid, volume=volume))
+            connection.execute(DISKS.insert(), {"guest": uuid, "volume": volume})
+
+    def disconnect(self, uuid: str, volume: str) -> None:
+        """Disconnect a volume; no matter if it is not connected."""
+        with self._db.transaction() as connection:
+            connection.execute(DISKS.delete().filter_by(guest=uuid, volume=volume))
+
+
+def api(guests: Guests) -> Api:
+    """Return the routes."""
+    api = Api()
+
+    @api.route("GET", "/guests")
+    def list_all(_: Request) -> dict[str, Any]:
+        return {"guests": guests.find()}
+
+    @api.route("GET", "/guests/{uuid}")
+    def show(request: Request) -> dict[str, Any]:
+        return guests.get(request.path["uuid"])
+
+    @api.route("PUT", "/guests/{uuid}")
+    def define(request: Request) -> Reply:
+        guest = request.body_of("guest")
+        guests.define(request.path["uuid"], guest["name"], guest["ignores_acpi"])
+        return Reply(204)
+
+    @api.route("DELETE", "/guests/{uuid}")
+    def undefine(request: Request) -> None:
+        guests.undefine(request.path["uuid"])
+
+    @api.route("POST", "/guests/{uuid}/start")
+    def start(request: Request) -> None:
+        guests.set_power(request.path["uuid"], RUNNING)
+
+    @api.route("POST", "/guests/{uuid}/shutdown")
+    def shutdown(request: Request) -> dict[str, Any]:
+        wait_s = float(request.body_of("shutdown")["wait_s"])
+        return {"power": guests.shutdown(request.path["uuid"], wait_s)}
+
+    @api.route("POST", "/guests/{uuid}/power-off")
+    def power_off(request: Request) -> None:
+        guests.set_power(request.path["uuid"], SHUTDOWN)
+
+    @api.route("PUT", "/guests/{uuid}/disks/{volume}")
+    def connect(request: Request) -> Reply:
+        guests.connect(request.path["uuid"], request.path["volume"])
+        return Reply(204)
+
+    @api.route("DELETE", "/guests/{uuid}/disks/{volume}")
+    def disconnect(request: Request) -> None:
+        guests.disconnect(request.path["uuid"], request.path["volume"])
+
+    return api
+
+
+def main() -> None:
+    """Run the hypervisor of ``REFERENCE_HOST``."""
+    process.begin()
+    here = config.current()
+    serve(api(Guests(open_database(f"hypervisor_{here.host}", METADATA))), here)

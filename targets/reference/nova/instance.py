@@ -1,0 +1,174 @@
+"""A server's record in a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from targets.reference.database import utc_now
+from targets.reference.nova import databases
+from targets.reference.nova.build_request import BuildRequest
+from targets.reference.nova.states import Power, Task, Vm
+from targets.reference.nova.tables import INSTANCES
+
+
+class InstanceNotFound(Exception):
+    """The record is not there, or not any more."""
+
+
+class UnexpectedTaskState(Exception):
+    """Somebody else does something with the instance; the save changed nothing."""
+
+
+ANY: Literal["any"] = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One version of the record; ``save`` returns the next. ``ram`` in MiB, ``disk`` in GiB.
+
+    ``node`` is the host that the scheduler chose, ``host`` the one that claimed it. ``ports`` are
+    the ids and addresses of its network ports.
+    """
+
+    cell: str
+    uuid: str
+    name: str
+    project_id: str
+    user_id: str
+    image: str
+    flavor: str
+    vcpus: int
+    ram: int
+    disk: int
+    meta: dict[str, str]
+    requested_networks: list[str]
+    ports: list[dict[str, str]]
+    node: str | None
+    host: str | None
+    vm_state: Vm
+    task_state: Task | None
+    power_state: Power
+    hidden: bool
+    created_at: str
+    updated_at: str
+    launched_at: str | None
+    deleted_at: str | None
+
+    @staticmethod
+    def get(cell: str, uuid: str) -> Instance | None:
+        """Return the record, None when there is none or it is deleted."""
+        found = Instance.find(cell, uuid=uuid)
+        return found[0] if found else None
+
+    @staticmethod
+    def find(cell: str, **equal: object) -> list[Instance]:
+        """Return the records whose columns have these values and that are not deleted."""
+        query = sa.select(INSTANCES).filter_by(deleted_at=None, **equal)
+        with databases.cell(cell).read() as connection:
+            rows = connection.execute(query.order_by(INSTANCES.c.created_at))
+            return [_from_row(cell, row) for row in rows]
+
+    @staticmethod
+    def create(
+        cell: str, request: BuildRequest, node: str | None, vm_state: Vm, task_state: Task | None
+    ) -> Instance:
+        """Write the record of what ``request`` asked for."""
+        now = utc_now()
+        values = {
+            "uuid": request.instance,
+            "name": request.name,
+            "project_id": request.project_id,
+            "user_id": request.user_id,
+            "image": request.image,
+            "flavor": request.flavor,
+            "vcpus": request.vcpus,
+            "ram": request.ram,
+            "disk": request.disk,
+            "meta": request.metadata,
+            "requested_networks": list(request.requested_networks),
+            "ports": [],
+            "node": node,
+            "vm_state": vm_state,
+            "task_state": task_state,
+            "power_state": Power.NOSTATE,
+            "hidden": False,
+            "created_at": request.created_at,
+            "updated_at": now,
+        }
+        with databases.cell(cell).transaction() as connection:
+            row = connection.execute(INSTANCES.insert().returning(INSTANCES), values).one()
+        return _from_row(cell, row)
+
+    @staticmethod
+    def claim(cell: str, uuid: str, host: str) -> Instance | None:
+        """Take the instance for ``host``; None when it is taken, being deleted, or gone."""
+        unclaimed = {"host": None, "task_state": Task.SCHEDULING, "deleted_at": None}
+        statement = INSTANCES.update().filter_by(uuid=uuid, **unclaimed)
+        return _change(cell, statement, {"host": host, "task_state": Task.NETWORKING})
+
+    def save(
+        self,
+        *,
+        expected_task_state: Collection[Task | None] | Literal["any"] = ANY,
+        **changes: Any,
+    ) -> Instance:
+        """Change columns and return the new version of the record.
+
+        Raises:
+            InstanceNotFound: it is deleted.
+            UnexpectedTaskState: its task state is none of the expected ones.
+        """
+        statement = INSTANCES.update().filter_by(uuid=self.uuid, deleted_at=None)
+        if expected_task_state != ANY:
+            # `x IN (NULL)` is never true.
+            task = sa.func.coalesce(INSTANCES.c.task_state, "")
+            statement = statement.where(task.in_([state or "" for state in expected_task_state]))
+        saved = _change(self.cell, statement, changes)
+        if saved:
+            return saved
+        actual = Instance.get(self.cell, self.uuid)
+        if actual is None:
+            raise InstanceNotFound(f"instance {self.uuid} is not in {self.cell} any more")
+        expected = sorted(str(state) for state in expected_task_state)
+        raise UnexpectedTaskState(
+            f"conflict updating instance {self.uuid}: expected task state {expected},"
+            f" actual {actual.task_state}"
+        )
+
+    def destroy(self) -> bool:
+        """Delete the record; its row stays, marked. True for the one caller who did it."""
+        statement = INSTANCES.update().filter_by(uuid=self.uuid, deleted_at=None)
+        gone = {"deleted_at": utc_now(), "vm_state": Vm.DELETED, "task_state": None}
+        return _change(self.cell, statement, gone) is not None
+
+    @staticmethod
+    def discard(cell: str, uuid: str) -> None:
+        """Remove what an interrupted build wrote, if no host has claimed it."""
+        with databases.cell(cell).transaction() as connection:
+            connection.execute(INSTANCES.delete().filter_by(uuid=uuid, host=None))
+
+    @staticmethod
+    def is_deleted(cell: str, uuid: str) -> bool:
+        """Whether the instance was here and is deleted."""
+        query = sa.select(INSTANCES.c.deleted_at).filter_by(uuid=uuid)
+        with databases.cell(cell).read() as connection:
+            return connection.scalar(query) is not None
+
+
+def _change(cell: str, statement: sa.Update, values: dict[str, Any]) -> Instance | None:
+    changed = statement.values(updated_at=utc_now(), **values).returning(INSTANCES)
+    with databases.cell(cell).transaction() as connection:
+        row = connection.execute(changed).first()
+    return _from_row(cell, row) if row else None
+
+
+def _from_row(cell: str, row: sa.Row[Any]) -> Instance:
+    values = {column.key: row._mapping[column] for column in INSTANCES.columns}
+    values["vm_state"] = Vm(row.vm_state)
+    values["task_state"] = Task(row.task_state) if row.task_state else None
+    values["power_state"] = Power(row.power_state)
+    return Instance(cell=cell, **values)

@@ -1,0 +1,60 @@
+"""Nova's words for the states of a server."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class Vm(StrEnum):
+    """What a server is."""
+
+    BUILDING = "building"
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    ERROR = "error"
+    DELETED = "deleted"
+
+
+class Task(StrEnum):
+    """What is being done with a server; None when nothing is."""
+
+    SCHEDULING = "scheduling"
+    NETWORKING = "networking"
+    BLOCK_DEVICE_MAPPING = "block_device_mapping"
+    SPAWNING = "spawning"
+    REBOOTING = "rebooting"
+    REBOOT_PENDING = "reboot_pending"
+    REBOOT_STARTED = "reboot_started"
+    REBOOTING_HARD = "rebooting_hard"
+    REBOOT_PENDING_HARD = "reboot_pending_hard"
+    REBOOT_STARTED_HARD = "reboot_started_hard"
+    POWERING_OFF = "powering-off"
+    POWERING_ON = "powering-on"
+    DELETING = "deleting"
+
+
+class Power(IntEnum):
+    """What a guest does."""
+
+    NOSTATE = 0
+    RUNNING = 1
+    SHUTDOWN = 4
+    CRASHED = 6
+
+
+class Reboot(StrEnum):
+    """How patient a reboot is: soft asks the guest to shut down, hard does not."""
+
+    SOFT = "SOFT"
+    HARD = "HARD"
+
+
+BUILD_TASKS = frozenset(
+    {Task.SCHEDULING, Task.NETWORKING, Task.BLOCK_DEVICE_MAPPING, Task.SPAWNING}
+)
+SOFT_REBOOT_TASKS = frozenset({Task.REBOOTING, Task.REBOOT_PENDING, Task.REBOOT_STARTED})
+HARD_REBOOT_TASKS = frozenset(
+    {Task.REBOOTING_HARD, Task.REBOOT_PENDING_HARD, Task.REBOOT_STARTED_HARD}
+)
+ALLOW_SOFT_REBOOT = frozenset({Vm.ACTIVE})
+ALLOW_HARD_REBOOT = frozenset({Vm.ACTIVE, Vm.STOPPED, Vm.ERROR})

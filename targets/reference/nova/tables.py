@@ -1,0 +1,95 @@
+"""The tables of the API database and of a cell's database."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+API = sa.MetaData()
+CELL = sa.MetaData()
+
+BUILD_REQUESTS = sa.Table(
+    "build_requests",
+    API,
+    sa.Column("instance", sa.String(36), primary_key=True),
+    sa.Column("spec", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+INSTANCE_MAPPINGS = sa.Table(
+    "instance_mappings",
+    API,
+    sa.Column("instance", sa.String(36), primary_key=True),
+    sa.Column("cell", sa.String(16)),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("queued_for_delete", sa.Boolean, nullable=False),
+)
+
+INSTANCES = sa.Table(
+    "instances",
+    CELL,
+    sa.Column("uuid", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("image", sa.String(36), nullable=False),
+    sa.Column("flavor", sa.String(255), nullable=False),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("ram", sa.Integer, nullable=False),
+    sa.Column("disk", sa.Integer, nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False, key="meta"),
+    sa.Column("requested_networks", sa.JSON, nullable=False),
+    sa.Column("ports", sa.JSON, nullable=False),
+    sa.Column("node", sa.String(255)),
+    sa.Column("host", sa.String(255), index=True),
+    sa.Column("vm_state", sa.String(32), nullable=False),
+    sa.Column("task_state", sa.String(32)),
+    sa.Column("power_state", sa.Integer, nullable=False),
+    sa.Column("hidden", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32), nullable=False),
+    sa.Column("launched_at", sa.String(32)),
+    sa.Column("deleted_at", sa.String(32)),
+)
+BLOCK_DEVICES = sa.Table(
+    "block_device_mappings",
+    CELL,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("instance", sa.String(36), nullable=False),
+    sa.Column("volume", sa.String(36), nullable=False),
+    sa.Column("attachment", sa.String(36), nullable=False),
+    sa.Column("device", sa.String(32), nullable=False),
+    sa.Column("delete_on_termination", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.UniqueConstraint("instance", "volume"),
+)
+ACTIONS = sa.Table(
+    "instance_actions",
+    CELL,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("request", sa.String(64), nullable=False),
+    sa.Column("instance", sa.String(36), nullable=False, index=True),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("started_at", sa.String(32), nullable=False),
+    sa.Column("finished_at", sa.String(32)),
+    sa.Column("result", sa.String(16), nullable=False),
+)
+FAULTS = sa.Table(
+    "instance_faults",
+    CELL,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("instance", sa.String(36), nullable=False, index=True),
+    sa.Column("message", sa.String(1024), nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+COMPUTE_NODES = sa.Table(
+    "compute_nodes",
+    CELL,
+    sa.Column("host", sa.String(255), primary_key=True),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("ram", sa.Integer, nullable=False),
+    sa.Column("disk", sa.Integer, nullable=False),
+    sa.Column("vcpus_used", sa.Integer, nullable=False),
+    sa.Column("ram_used", sa.Integer, nullable=False),
+    sa.Column("disk_used", sa.Integer, nullable=False),
+)
