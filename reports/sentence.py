@@ -25,13 +25,19 @@ def _value(value: Any) -> str:
 
 
 def _facts(data: Mapping[str, Any], *told: str) -> str:
-    facts = (f"{key} {_value(value)}" for key, value in data.items() if key not in told)
+    facts = (
+        f"{key} {_value(value)}"
+        for key, value in data.items()
+        if key not in told and value is not None
+    )
     return ", ".join(facts)
 
 
 def _told(event: Event) -> str:
     """The event's own text, then its other facts."""
     text = _value(event.data.get("text") or event.name)
+    if event.kind is Kind.STEP and text != event.name:
+        text = f"{event.name}: {text}"
     facts = _facts(event.data, "text")
     return f"{text} ({facts})" if facts else text
 

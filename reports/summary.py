@@ -21,6 +21,8 @@ def reason(trial: Trial) -> str:
     """The verdict in words; never empty."""
     if trial.verdict is None:
         return trial.reason or "The runner died in this trial; the journal shows how far it came."
+    if trial.verdict == "PASS":
+        return trial.reason or "Every invariant and every expectation held."
     return trial.reason or f"{trial.verdict}, without a reason given."
 
 

@@ -155,7 +155,7 @@ class _Drawing:
     # ------------------------------------------------------------------ what goes where
 
     def draw_phases(self) -> None:
-        steps = self.of(Kind.STEP)
+        steps = [step for step in self.of(Kind.STEP) if _is_phase(step)]
         for step, following in zip_longest(steps, steps[1:]):
             until_ms = self.ms(following) if following else self.last_ms
             self.bar("phase", step, until_ms, step.name, sentence(step))
@@ -173,7 +173,9 @@ class _Drawing:
                 f"operation {end.kind if end else 'open'}",
                 event,
                 self.ms(end) if end else self.last_ms,
-                f"{name} · {event.actor}" if several and actor else name,
+                f"{name} · {event.actor}"
+                if several and event.actor not in ("", event.name)
+                else name,
                 f"{actor}{sentence(event)} → {outcome}",
             )
 
@@ -208,10 +210,12 @@ class _Drawing:
             self.span(state, begun, None)
 
     def draw_moments(self) -> None:
-        for event in self.of(Kind.FAULT, Kind.UNDO, Kind.VIOLATION, Kind.WORLD):
+        notes = [step for step in self.of(Kind.STEP) if not _is_phase(step)]
+        for event in [*notes, *self.of(Kind.FAULT, Kind.UNDO, Kind.VIOLATION, Kind.WORLD)]:
             if self.shows(self.ms(event)):
                 mark = self.mark(event.kind, event, f"{self.ms(event):.2f} ms: {sentence(event)}")
-                mark.label = "" if event.kind is Kind.WORLD else shortened(event.name, LABEL)
+                label = {Kind.WORLD: "", Kind.STEP: sentence(event)}.get(event.kind, event.name)
+                mark.label = shortened(label, LABEL)
                 mark.before = mark.taken[1] > WIDTH
                 self.lanes[event.lane].marks.append(mark)
 
@@ -285,6 +289,11 @@ def _rows(marks: Iterable[Mark]) -> list[list[Mark]]:
 
 def _overlap(one: Mark, other: Mark) -> bool:
     return one.taken[0] < other.taken[1] and other.taken[0] < one.taken[1]
+
+
+def _is_phase(step: Event) -> bool:
+    """Whether a step of the plan lasts until the next; one that adds a text is a note."""
+    return bool(step.data.get("text", step.name) == step.name)
 
 
 def _acted(hit: Event) -> bool:

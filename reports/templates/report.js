@@ -77,7 +77,12 @@ for (const begin of ["pointerover", "focusin"]) {
   document.addEventListener(begin, (event) => (markOf(event) ? show(markOf(event)) : hide()));
 }
 document.addEventListener("focusout", hide);
-document.addEventListener("scroll", hide, true);
+// Scrolling comes after the focus that caused it: the tooltip of a focused mark moves along.
+document.addEventListener(
+  "scroll",
+  () => (document.activeElement.matches(".mark") ? show(document.activeElement) : hide()),
+  true,
+);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") hide();
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -52,8 +52,8 @@ class Script:
         event = Event(self.now_ns, kind, lane, name, actor, data)
         self.journal.event(self.trial.id, self.round, event)
 
-    def step(self, after_ms: float, name: str, text: str) -> None:
-        self.add(after_ms, Kind.STEP, "plan", name, text=text)
+    def phase(self, after_ms: float, name: str) -> None:
+        self.add(after_ms, Kind.STEP, "plan", name, text=name)
 
     def invoke(self, after_ms: float, name: str, actor: str, /, **arguments: Any) -> str:
         self.operations += 1
@@ -139,9 +139,9 @@ def write_nightly(path: Path) -> Path:
 
 
 def _given(script: Script) -> None:
-    script.step(0, "steady state", "every invariant holds before the fault")
+    script.phase(0, "steady state")
     script.add(4, Kind.WORLD, "world", "steady state", changes=[])
-    script.step(1, "given", "server.create")
+    script.phase(1, "given")
     create = script.invoke(0.4, "server.create", "req-create", name="vm", flavor="small")
     script.hits("identity", "token.validate", "req-create", 1.1)
     script.hits("api", "api.validate build_request.create quota.check", "req-create")
@@ -163,15 +163,15 @@ def _given(script: Script) -> None:
 
 
 def _settled(script: Script, *changes: str) -> None:
-    script.step(1, "settle", "nothing queued, nothing in flight")
-    script.step(7, "invariants", "13 invariants on the settled world")
+    script.phase(1, "settle")
+    script.phase(7, "invariants")
     script.add(3, Kind.WORLD, "world", "settled", changes=list(changes))
 
 
 def _wind_up(script: Script) -> None:
-    script.step(2, "undo", "every fault undone")
-    script.step(2, "residue", "audit for leftovers")
-    script.add(4, Kind.STEP, "plan", "end", text="the round is over")
+    script.phase(2, "undo")
+    script.phase(2, "residue")
+    script.phase(4, "end")
 
 
 def _violation(script: Script, name: str, *evidence: str) -> None:
@@ -182,8 +182,8 @@ def kill(journal: Journal, record: Trial) -> None:
     script = Script(journal, record)
     compute = "compute-host1"
     _given(script)
-    script.step(1, "arm", "after hypervisor.shutdown in compute-host1: kill")
-    script.step(2, "during", "server.reboot")
+    script.phase(1, "arm")
+    script.phase(2, "during")
     reboot = script.invoke(0.5, "server.reboot", "req-reboot", server="vm", type="soft")
     script.hits("api", "api.validate instance.save", "req-reboot")
     script.add(2, Kind.OK, "client", "server.reboot", "req-reboot", operation=reboot, answer=None)
@@ -199,7 +199,7 @@ def kill(journal: Journal, record: Trial) -> None:
     )  # fmt: skip
     script.add(0.8, Kind.SERVICE, compute, "killed", pid=4242)
     script.add(0.4, Kind.SERVICE, compute, "exited", pid=4242, code=-9)
-    script.step(1, "recover", "start compute-host1")
+    script.phase(1, "recover")
     script.add(12, Kind.UNDO, compute, "kill", text="compute-host1 started again")
     script.add(0.2, Kind.SERVICE, compute, "started", pid=4250)
     script.add(19, Kind.SERVICE, compute, "ready", pid=4250)
@@ -246,7 +246,7 @@ def delay(journal: Journal, record: Trial, *, survives: bool = True) -> None:
     script = Script(journal, record)
     survives = survives and not record.bug
     _given(script)
-    script.step(1, "during", "volume.detach, server.delete, volume.delete")
+    script.phase(1, "during")
     detach = script.invoke(0.5, "volume.detach", "req-detach", server="vm", volume="data")
     script.add(3, Kind.OK, "client", "volume.detach", "req-detach", operation=detach, answer=None)
     script.hits("volume", "attachment.delete volume.set_available", "req-detach", 2)
@@ -310,7 +310,7 @@ def race(journal: Journal, record: Trial, rounds: int = 20) -> None:
 
 def _race_round(script: Script, order: str, bad: bool) -> None:
     _given(script)
-    script.step(1, "during", f"race in order {order}")
+    script.phase(1, "during")
     open_operations = {
         actor: script.invoke(0.2, "server.delete", f"req-{actor}", server="vm") for actor in "AB"
     }
@@ -359,7 +359,7 @@ def vacuous(journal: Journal, record: Trial) -> None:
 
 def error(journal: Journal, record: Trial) -> None:
     script = Script(journal, record)
-    script.step(0, "start", "the target starts")
+    script.phase(0, "start")
     script.add(5, Kind.SERVICE, "volume", "started", pid=77)
     reason = "NotReady: volume was not ready after 10.0 s; its log ends: Address already in use"
     script.add(1, Kind.STEP, "plan", "end", text=reason)
@@ -372,7 +372,7 @@ def died(journal: Journal, record: Trial) -> None:
     _race_round(script, "AABBA", bad=False)
     script.end_round("PASS", "", "A A B B A")
     _given(script)
-    script.step(1, "during", "race in order ABABA")
+    script.phase(1, "during")
     script.invoke(0.2, "server.delete", "req-A", server="vm")
     script.add(3, Kind.SERVICE, "compute-host1", "frozen", pid=4242)
     script.hits("api", "build_request.read mapping.read", "req-A")
@@ -388,7 +388,7 @@ def hostile(journal: Journal) -> None:
         location=text, reproduce=text, expected_violations=(text,),
     )  # fmt: skip
     script = Script(journal, record)
-    script.step(0, text, HOSTILE)
+    script.phase(0, text)
     operation = script.invoke(1, text, text, anything=HOSTILE)
     for kind in (Kind.HIT, Kind.FAULT, Kind.UNDO, Kind.SERVICE):
         script.add(1, kind, text, text, text, text=HOSTILE)

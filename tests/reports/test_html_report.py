@@ -186,9 +186,9 @@ def test_long_round_offers_a_second_timeline_around_the_fault(
 ) -> None:
     long = script.Script(journal, script.trial("long", 1))
     for number in range(100):
-        long.step(10, f"step {number}", "one of many")
+        long.phase(10, f"phase {number}")
     long.add(1, Kind.FAULT, "api", "kill", text="SIGKILL")
-    long.step(10, "end", "of the round")
+    long.phase(10, "end")
     long.end("FAIL", "")
     whole, near = section(rendered(), 1).iter("svg")
     assert len(of_class(near, "fault")) == len(of_class(whole, "fault")) == 2
@@ -200,7 +200,7 @@ def test_trials_that_passed_beyond_the_limit_keep_all_but_their_detail(
 ) -> None:
     for number in range(html.DETAILED_EXPECTED + 1):
         short = script.Script(journal, script.trial("short", number))
-        short.step(0, "start", "of the round")
+        short.phase(0, "start")
         short.end("PASS", "fine")
     page = rendered()
     first, last = section(page, 1), section(page, html.DETAILED_EXPECTED + 1)

@@ -58,7 +58,7 @@ def test_lane_with_too_many_rows_gives_up_labels_that_do_not_fit() -> None:
 
 
 def test_dense_hits_become_one_tick_that_counts_them() -> None:
-    events = [*hits(100, 0.001), event(1000, Kind.STEP, "plan", "end", text="")]
+    events = [*hits(100, 0.001), event(1000, Kind.STEP, "plan", "end")]
     (tick,) = lane(timeline(events), "api").ticks
     assert tick.tip.splitlines()[-1] == "and 95 more hits"
 
@@ -98,6 +98,22 @@ def test_operation_without_an_end_reaches_to_the_end_of_the_round() -> None:
     (mark,) = lane(timeline(events), "client").marks
     assert mark.kind == "operation open"
     assert mark.tip.endswith("never ended")
+
+
+def test_phase_lasts_until_the_next_and_a_note_is_a_moment() -> None:
+    events = [
+        event(0, Kind.STEP, "plan", "during", text="during"),
+        event(20, Kind.STEP, "plan", "ended", text="delete-1"),
+        event(50, Kind.STEP, "plan", "settle", text="settle"),
+        event(60, Kind.STEP, "plan", "end", text="end"),
+    ]
+    marks = lane(timeline(events), "plan").marks
+    assert [mark.tip for mark in marks] == [
+        "0.00 to 50.00 ms (50.00 ms): during",
+        "50.00 to 60.00 ms (10.00 ms): settle",
+        "60.00 to 60.00 ms (0.00 ms): end",
+        "20.00 ms: ended: delete-1",
+    ]
 
 
 def test_lanes_run_from_the_plan_over_the_services_to_the_world() -> None:
