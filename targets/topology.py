@@ -28,10 +28,11 @@ class Command:
 class ServiceSpec:
     """One service of a topology.
 
-    ``environment`` values may use ``{run_dir}`` and ``{port:NAME}`` (a free loopback port, the same
-    for every mention of NAME in the topology). Ready is told in one of two ways: the service sends
-    ``READY=1`` to ``$NOTIFY_SOCKET`` (the sd_notify protocol) or, with ``ready_port``, something
-    listens on that named port. ``after`` names services that must be ready before this one starts.
+    ``environment`` values and a command's arguments may use ``{run_dir}``, ``{bugs}`` (the bug
+    switches, comma-separated) and ``{port:NAME}`` (a free loopback port, the same for every mention
+    of NAME in the topology). Ready is told in one of two ways: the service sends ``READY=1`` to
+    ``$NOTIFY_SOCKET`` (the sd_notify protocol) or, with ``ready_port``, something listens on that
+    named port. ``after`` names services that must be ready before this one starts.
     ``stateless`` services keep running over a reset; the others are started anew.
     """
 

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from chaos.control import Controller, Crash, Record, Return
 from chaos.errors import NotSettled
-from chaos.target import Instrumentation, OperationFailed, Scope
+from chaos.point import When
+from chaos.target import Instrumentation, OperationFailed, OperationIndeterminate, Scope
 from tests.ledger.ledger import Ledger, expect_balance, open_account, transfer
+
+LABEL = f"ledger-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
+def controller() -> Iterator[Controller]:
+    with Controller(label=LABEL, request_id_reader=Ledger.request_id_reader) as controller:
+        yield controller
+
+
+@pytest.fixture
+def start(tmp_path: Path, controller: Controller) -> Iterator[Callable[..., Ledger]]:
     ledger = Ledger()
 
     def start(*bugs: str) -> Ledger:
         ledger.start(
-            Instrumentation(f"ledger-{tmp_path.name}", tmp_path, lambda _: {}, lambda *_: None),
+            Instrumentation(LABEL, tmp_path, controller.environment, lambda *_: None),
             frozenset(bugs),
         )
         return ledger
@@ -46,16 +55,12 @@ def balances(ledger: Ledger) -> dict[str, int]:
     return {account.name: account.balance for account in ledger.observe().accounts}
 
 
-def die_between_debit_and_credit(ledger: Ledger) -> None:
-    """What a teller leaves behind that dies there: the journal's row and the debit."""
-    ledger.services["teller"].kill()
-    for database, statement in (
-        ("teller.db", "INSERT INTO transfer VALUES ('t', 'alice', 'bob', 30)"),
-        ("vault.db", "INSERT INTO posting VALUES ('t/debit')"),
-        ("vault.db", "UPDATE account SET balance = 70 WHERE name = 'alice'"),
-    ):
-        with closing(sqlite3.connect(ledger.run_dir / database)) as connection, connection:
-            connection.execute(statement)
+def die_between_debit_and_credit(ledger: Ledger, controller: Controller) -> None:
+    """The teller dies when alice has paid 30 and bob has not got them."""
+    controller.arm(ledger.points["transfer.credit"], When.BEFORE, Crash())
+    with pytest.raises(OperationIndeterminate):
+        transfer(scope_of(ledger), "alice", "bob", 30)
+    assert ledger.services["teller"].wait_dead(5.0)
 
 
 def test_a_transfer_moves_money(ledger: Ledger) -> None:
@@ -86,28 +91,56 @@ def test_a_transfer_asked_for_again_moves_money_once(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(("bug", "bob"), [((), 30), (("lost-credit",), 0)])
 def test_only_the_bug_keeps_a_teller_from_finishing_what_it_had_begun(
-    start: Callable[..., Ledger], bug: tuple[str, ...], bob: int
+    start: Callable[..., Ledger], controller: Controller, bug: tuple[str, ...], bob: int
 ) -> None:
     ledger = start(*bug)
-    scope_of(ledger)
-    die_between_debit_and_credit(ledger)
+    die_between_debit_and_credit(ledger, controller)
 
     ledger.services["teller"].start()
 
     assert balances(ledger) == {"alice": 70, "bob": bob}
 
 
-def test_an_unfinished_transfer_keeps_the_ledger_from_settling(ledger: Ledger) -> None:
-    scope_of(ledger)
-    die_between_debit_and_credit(ledger)
+def test_a_vault_that_dies_in_a_transfer_leaves_the_answer_open(
+    ledger: Ledger, controller: Controller
+) -> None:
+    controller.arm(ledger.points["vault.post"], When.BEFORE, Crash())
+
+    with pytest.raises(OperationIndeterminate, match="vault cannot be reached"):
+        transfer(scope_of(ledger), "alice", "bob", 30)
+
+
+def test_a_fault_can_be_aimed_at_one_request(ledger: Ledger, controller: Controller) -> None:
+    arm = controller.arm(
+        ledger.points["transfer.debit"], When.BEFORE, Return(False), request="aimed-at"
+    )
+    transfer(scope_of(ledger, "another"), "alice", "bob", 30)
+    with pytest.raises(OperationFailed):
+        transfer(Scope(ledger.client(), request_id="aimed-at"), "alice", "bob", 30)
+
+    assert [hit.request for hit in arm.hits] == ["aimed-at"]
+
+
+@pytest.mark.parametrize("alias", Ledger.points)
+def test_every_point_of_the_ledger_is_one(
+    ledger: Ledger, controller: Controller, alias: str
+) -> None:
+    arm = controller.arm(ledger.points[alias], When.AFTER, Record())
+
+    assert set(arm.state.values()) == {"armed"}
+
+
+def test_an_unfinished_transfer_keeps_the_ledger_from_settling(
+    ledger: Ledger, controller: Controller
+) -> None:
+    die_between_debit_and_credit(ledger, controller)
 
     with pytest.raises(NotSettled, match="alice"):
         ledger.settle(0.05)
 
 
-def test_a_teller_that_came_back_has_settled(ledger: Ledger) -> None:
-    scope_of(ledger)
-    die_between_debit_and_credit(ledger)
+def test_a_teller_that_came_back_has_settled(ledger: Ledger, controller: Controller) -> None:
+    die_between_debit_and_credit(ledger, controller)
     ledger.services["teller"].start()
 
     ledger.settle(1.0)
