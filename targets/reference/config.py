@@ -24,6 +24,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+QUIET_PATH = "/-/quiet"
+"""Where every HTTP service answers a supervisor once nothing is in flight in it."""
+PASSWORD = "secret"
+"""Of all users: there is nothing to protect."""
+
 
 class ConfigError(Exception):
     """A variable that this service needs is missing or malformed; the message names it."""

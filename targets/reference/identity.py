@@ -1,7 +1,7 @@
 """Identity service (Keystone v3): users, tokens and the catalogue. It keeps nothing.
 
-One project, ``demo``; the users ``demo`` (role member), ``admin`` and ``service`` have the password
-:data:`PASSWORD`, for there is nothing to protect.
+One project, ``demo``; the users ``demo`` (role member), ``admin`` and ``service`` share one
+password.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from http import HTTPStatus
 from typing import Any
 
 from targets.reference import config, context, tokens
+from targets.reference.config import PASSWORD
 from targets.reference.web import Api, HttpError, Reply, Request, serve
 
-PASSWORD = "secret"
 ROLES: Mapping[str, tuple[str, ...]] = {
     "demo": ("member",),
     "admin": ("admin", "member"),

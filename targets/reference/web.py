@@ -28,12 +28,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from targets.reference import context, tokens
-from targets.reference.config import Config
+from targets.reference.config import QUIET_PATH, Config
 from targets.reference.context import RequestContext
 
 LOG = logging.getLogger(__name__)
-QUIET_PATH = "/-/quiet"
-"""Answers, to a supervisor, once nothing is in flight here; see :class:`Api`."""
 MAX_BODY_BYTES = 1 << 20
 THREADS = 128
 

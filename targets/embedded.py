@@ -1,0 +1,277 @@
+"""The reference control plane as processes of this machine: nothing to install, up in a second.
+
+Every service is a process of its own with SQLite files in the run directory; requests go through
+HTTP and a broker. ``clouds.yaml`` in the run directory lets any OpenStack client in::
+
+    OS_CLIENT_CONFIG_FILE=RUN_DIR/clouds.yaml openstack --os-cloud reference server list
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import urllib3
+
+from chaos.errors import NotSettled, TargetError
+from chaos.target import Instrumentation, Scope, ServiceState
+from targets.cloud import operations
+from targets.cloud.client import connect
+from targets.cloud.observer import Observer
+from targets.cloud.world import CloudWorld
+from targets.embedded_points import POINTS
+from targets.pristine import Pristine
+from targets.processes import ProcessTarget
+from targets.reference import bugs
+from targets.reference.bus import Bus, BusUnreachable
+from targets.reference.config import PASSWORD, QUIET_PATH
+from targets.topology import Forked, ServiceSpec, Topology
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+CLOUD = "reference"
+HOSTS = ("host1", "host2")
+CELLS = ("cell0", "cell1")
+_MODULES = {
+    "identity": "targets.reference.identity",
+    "image": "targets.reference.image",
+    "network": "targets.reference.network",
+    "volume": "targets.reference.volume.api",
+    "placement": "targets.reference.placement.api",
+    "bus": "targets.reference.bus.server",
+    "scheduler": "targets.reference.nova.scheduler",
+    "conductor": "targets.reference.nova.conductor",
+    "api": "targets.reference.nova.api",
+    "compute": "targets.reference.nova.compute",
+    "hypervisor": "targets.reference.nova.hypervisor",
+}
+_HYPERVISORS = tuple(f"hypervisor-{host}" for host in HOSTS)
+_HTTP_SERVICES = ("identity", "image", "network", "volume", "placement", "api", *_HYPERVISORS)
+_CONSUMERS = ("scheduler", "conductor", *(f"compute-{host}" for host in HOSTS))
+_PATIENCE_S = 0.2
+
+_CLOUDS_YAML = """\
+clouds:
+  {cloud}:
+    region_name: RegionOne
+    identity_api_version: 3
+    auth:
+      auth_url: {auth_url}
+      username: demo
+      password: {password}
+      project_name: demo
+      user_domain_id: default
+      project_domain_id: default
+"""
+
+
+def _service(name: str, *after: str, host: str = "") -> ServiceSpec:
+    environment = {"REFERENCE_SERVICE": name, "REFERENCE_HOST": host}
+    if name in _HTTP_SERVICES:
+        environment["REFERENCE_PORT"] = f"{{port:{name}}}"
+    module = _MODULES[name.partition("-")[0]]
+    # Stateless, as all of them keep what they know in databases: those are restored in place.
+    return ServiceSpec(name, Forked(f"{module}:main"), environment, "", after, stateless=True)
+
+
+TOPOLOGY = Topology(
+    services=(
+        *(_service(name) for name in ("identity", "image", "network", "volume", "placement")),
+        _service("bus"),
+        _service("scheduler", "bus", "placement"),
+        _service("conductor", "bus"),
+        _service("api", "bus"),
+        *(_service(f"hypervisor-{host}", host=host) for host in HOSTS),
+        *(
+            _service(
+                f"compute-{host}",
+                "bus",
+                "api",
+                "conductor",
+                "placement",
+                f"hypervisor-{host}",
+                host=host,
+            )
+            for host in HOSTS
+        ),
+    ),
+    preload=tuple(_MODULES.values()),
+    environment={
+        "REFERENCE_RUN_DIR": "{run_dir}",
+        "REFERENCE_BUS": "127.0.0.1:{port:bus}",
+        "REFERENCE_BUGS": "{bugs}",
+        "REFERENCE_TOKEN_SECRET": secrets.token_hex(32),
+        "REFERENCE_ENDPOINTS": ",".join(
+            f"{name}=http://127.0.0.1:{{port:{name}}}" for name in _HTTP_SERVICES
+        ),
+    },
+)
+
+
+class Embedded(ProcessTarget):
+    """The reference control plane on this machine."""
+
+    name = "reference"
+    topology = TOPOLOGY
+    points = POINTS
+    operations = operations.OPERATIONS
+    bugs = bugs.available()
+    request_id_reader = "targets.reference.context:current_request_id"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._http = urllib3.PoolManager(retries=False)
+        self._bus: Bus | None = None
+        self._pristine: Pristine | None = None
+        self._observer: Observer | None = None
+        self._connection: Connection | None = None
+
+    # ------------------------------------------------------------------ life
+
+    def start(self, instrumentation: Instrumentation, bugs: frozenset[str]) -> None:
+        """Boot everything and write ``clouds.yaml``; see :meth:`.ProcessTarget.start`."""
+        super().start(instrumentation, bugs)
+        self._bus = Bus(f"127.0.0.1:{self.port('bus')}")
+        self.clouds_yaml.write_text(
+            _CLOUDS_YAML.format(
+                cloud=CLOUD,
+                auth_url=f"http://127.0.0.1:{self.port('identity')}/v3",
+                password=PASSWORD,
+            )
+        )
+
+    def capture(self, run_dir: Path) -> None:
+        """Keep a copy of all databases."""
+        self._pristine = Pristine(run_dir)
+        self._observer = Observer(run_dir, CELLS, HOSTS)
+
+    def reset(self, bugs: frozenset[str]) -> None:
+        """Restore all databases in place; restart only what is dead, frozen or still busy."""
+        self._end_what_is_busy()
+        super().reset(bugs)
+
+    def restore(self, run_dir: Path) -> None:
+        """Bring the databases back, and throw away every message."""
+        self._purge()
+        if self._pristine:
+            self._pristine.restore()
+
+    def stop(self) -> None:
+        """End every service, and close every file and connection."""
+        if self._connection:
+            self._connection.close()
+        if self._bus:
+            self._bus.close()
+        super().stop()
+        if self._observer:
+            self._observer.close()
+        if self._pristine:
+            self._pristine.close()
+        self._http.clear()
+        self._connection = self._bus = self._observer = self._pristine = None
+
+    # ------------------------------------------------------------------ the contract
+
+    @property
+    def clouds_yaml(self) -> Path:
+        """The file by which OpenStack's clients find this cloud."""
+        return self.run_dir / "clouds.yaml"
+
+    def client(self) -> Connection:
+        """Return the connection that all actors share."""
+        if self._connection is None:
+            self._connection = connect(self.clouds_yaml, CLOUD)
+        return self._connection
+
+    def observe(self) -> CloudWorld:
+        """Read all databases, without asking any service."""
+        if self._observer is None:
+            raise TargetError(f"target {self.name} is not started")
+        return self._observer.world()
+
+    def settle(self, deadline_s: float) -> None:
+        """Return when no request is being served and no message is queued or in flight.
+
+        Both are looked at again until nothing has moved in between: a request may send a message,
+        and a message may cause a request.
+        """
+        deadline = time.monotonic() + deadline_s
+        seen: dict[str, int] = {}
+        while True:
+            served = self._wait_quiet(deadline)
+            if served == seen:
+                return
+            seen = served
+
+    def clean_up(self, client: Connection, deadline_s: float) -> None:
+        """Delete all servers, then all volumes and ports, as their user."""
+        scope = Scope(client, deadline_s=deadline_s)
+        servers = [server.id for server in client.compute.servers()]
+        for server in servers:
+            operations.delete_server(scope, server)
+        self.settle(deadline_s)
+        for server in servers:
+            operations.wait_server_gone(scope, server)
+        volumes = [volume.id for volume in client.block_storage.volumes()]
+        for volume in volumes:
+            operations.delete_volume(scope, volume)
+        for volume in volumes:
+            operations.wait_volume_gone(scope, volume)
+        for port in client.network.ports():
+            client.network.delete_port(port)
+
+    # ------------------------------------------------------------------ steps
+
+    def _wait_quiet(self, deadline: float) -> dict[str, int]:
+        """Wait for one quiet moment of each service and the bus; say how much each has done."""
+        done: dict[str, int] = {}
+        pending: list[str] = []
+        for name in _HTTP_SERVICES:
+            if self.services[name].state is not ServiceState.DEAD:
+                done[name], active = self._ask_quiet(name, deadline - time.monotonic())
+                pending += (f"{name}: serving {request}" for request in active)
+        try:
+            if self._bus and self.services["bus"].state is not ServiceState.DEAD:
+                pending += self._bus.drain(max(deadline - time.monotonic(), 0.0))
+                done["bus"] = self._bus.stats()["delivered"]
+        except BusUnreachable as error:
+            pending.append(f"bus: {error}")
+        if pending:
+            raise NotSettled("still at work: " + "; ".join(pending))
+        return done
+
+    def _ask_quiet(self, service: str, deadline_s: float) -> tuple[int, list[str]]:
+        patience_s = max(deadline_s, 0.0)
+        url = f"http://127.0.0.1:{self.port(service)}{QUIET_PATH}?deadline_s={patience_s}"
+        try:
+            answer = self._http.request("GET", url, timeout=patience_s + _PATIENCE_S).json()
+            return answer["served"], answer["active"]
+        except urllib3.exceptions.HTTPError as error:
+            return 0, [f"nobody: it does not answer ({type(error).__name__})"]
+
+    def _end_what_is_busy(self) -> None:
+        """Kill services with a request that never ended: it would write into the next world."""
+        for name in _HTTP_SERVICES:
+            service = self.services[name]
+            if service.state is not ServiceState.DEAD and self._ask_quiet(name, _PATIENCE_S)[1]:
+                service.kill()
+        self._purge()
+        try:
+            busy = self._bus.drain(_PATIENCE_S) if self._bus else []
+        except BusUnreachable:
+            busy = ["bus"]
+        if busy:
+            for name in ("bus", *_CONSUMERS):
+                self.services[name].kill()
+
+    def _purge(self) -> None:
+        if self._bus and self.services["bus"].state is ServiceState.READY:
+            self._bus.purge()
+
+
+def target() -> Embedded:
+    """Make the target; entry point ``chaos.targets:reference``."""
+    return Embedded()

@@ -1,0 +1,102 @@
+"""The points of the reference control plane: the words of plans, and the functions they stand for.
+
+One table for every way to run it; another control plane has the same words for its own functions.
+"""
+
+from __future__ import annotations
+
+from chaos.point import Point
+
+
+def _nova(function: str, services: str, summary: str) -> Point:
+    return Point(f"targets.reference.nova.{function}", services, summary)
+
+
+def _compute(function: str, summary: str) -> Point:
+    return _nova(f"compute.{function}", "compute-*", summary)
+
+
+def _volume(function: str, summary: str) -> Point:
+    return Point(f"targets.reference.volume.{function}", "volume", summary)
+
+
+POINTS = {
+    # Records of the compute service.
+    "build_request.get": _nova(
+        "build_request:BuildRequest.get", "*", "look for a server that is in no cell yet"
+    ),
+    "build_request.create": _nova(
+        "build_request:BuildRequest.create", "api", "accept a server: from now on it exists"
+    ),
+    "build_request.destroy": _nova(
+        "build_request:BuildRequest.destroy", "*", "decide between building and deleting"
+    ),
+    "instance_mapping.get": _nova(
+        "instance_mapping:InstanceMapping.get", "*", "look up a server's cell"
+    ),
+    "instance_mapping.create": _nova(
+        "instance_mapping:InstanceMapping.create", "*", "say that a server has no cell yet"
+    ),
+    "instance_mapping.set_cell": _nova(
+        "instance_mapping:InstanceMapping.set_cell", "*", "say in which cell a server is"
+    ),
+    "instance_mapping.queue_for_delete": _nova(
+        "instance_mapping:InstanceMapping.queue_for_delete", "*", "accept a delete"
+    ),
+    "instance_mapping.destroy": _nova(
+        "instance_mapping:InstanceMapping.destroy", "*", "forget a server that got into no cell"
+    ),
+    "instance.get": _nova("instance:Instance.get", "*", "read a server's record"),
+    "instance.create": _nova("instance:Instance.create", "*", "write a server's record"),
+    "instance.claim": _nova("instance:Instance.claim", "compute-*", "take a server for a host"),
+    "instance.save": _nova("instance:Instance.save", "*", "change a server's record"),
+    "instance.destroy": _nova("instance:Instance.destroy", "*", "delete a server's record"),
+    "bdm.create": _nova("block_device:BlockDevice.create", "*", "write a block device mapping"),
+    "bdm.save": _nova("block_device:BlockDevice.save", "*", "change a block device mapping"),
+    "bdm.destroy": _nova("block_device:BlockDevice.destroy", "*", "remove a block device mapping"),
+    # What the compute service asks of the others.
+    "attachment.create": _nova("volumes:create_attachment", "*", "reserve a volume"),
+    "attachment.connect": _nova("volumes:connect_attachment", "*", "connect a volume to a host"),
+    "attachment.complete": _nova("volumes:complete_attachment", "*", "turn a volume in-use"),
+    "attachment.delete": _nova(
+        "volumes:delete_attachment", "*", "give a volume back: it turns available"
+    ),
+    "volume.delete_with_server": _nova(
+        "volumes:delete_volume", "*", "delete a volume at its server's end"
+    ),
+    "port.create": _nova("ports:create", "*", "make a port for a server"),
+    "port.bind": _nova("ports:bind", "*", "give a user's port to a server"),
+    "port.delete": _nova("ports:delete", "*", "delete a port"),
+    "allocation.claim": _nova("allocations:claim", "*", "claim a host's resources"),
+    "allocation.delete": _nova("allocations:release", "*", "give a host's resources back"),
+    # Work that one service hands to the next.
+    "conductor.build": _nova(
+        "conductor:Conductor.build_instance", "conductor", "carry out a build request"
+    ),
+    "scheduler.select": _nova(
+        "scheduler:Scheduler.select_hosts", "scheduler", "name the hosts that have room"
+    ),
+    "compute.build": _compute("manager:Compute.build", "build a server"),
+    "compute.terminate": _compute("manager:Compute.terminate", "remove a server"),
+    "compute.reboot": _compute("manager:Compute.reboot", "reboot a server"),
+    "compute.start": _compute("manager:Compute.start", "start a stopped server"),
+    "compute.stop": _compute("manager:Compute.stop", "stop a server"),
+    "compute.attach": _compute("manager:Compute.attach_volume", "connect a volume"),
+    "compute.detach": _compute("manager:Compute.detach_volume", "disconnect a volume"),
+    "compute.init_host": _compute("manager:Compute.init_host", "look at all servers at start-up"),
+    "compute.recover_instance": _compute(
+        "manager:Compute.recover", "bring a server out of the state that a crash left"
+    ),
+    # What a compute does to its host's hypervisor.
+    "hypervisor.define": _compute("driver:Driver.define", "define a guest"),
+    "hypervisor.start": _compute("driver:Driver.start", "start a guest"),
+    "hypervisor.shutdown": _compute("driver:Driver.shutdown", "ask a guest to shut down"),
+    "hypervisor.power_off": _compute("driver:Driver.power_off", "pull a guest's plug"),
+    "hypervisor.destroy": _compute("driver:Driver.destroy", "stop and forget a guest"),
+    "hypervisor.attach_disk": _compute("driver:Driver.attach_disk", "connect a disk to a guest"),
+    "hypervisor.detach_disk": _compute("driver:Driver.detach_disk", "take a disk from a guest"),
+    # The volume service's own steps.
+    "volume.create": _volume("store:Volumes.create", "write a volume's record"),
+    "volume.delete": _volume("store:Volumes.delete", "a delete arrives at the volume service"),
+    "volume.erase": _volume("store:Volumes.erase", "remove a volume's record"),
+}

@@ -1,0 +1,241 @@
+"""The whole control plane, driven by the real openstacksdk."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from chaos.errors import NotSettled
+from chaos.target import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
+from targets.cloud.world import CloudWorld
+from targets.embedded import Embedded
+from targets.embedded_points import POINTS
+from tests.reference.conftest import instrumentation
+
+Do = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    target = Embedded()
+    target.start(instrumentation(tmp_path_factory.mktemp("embedded")), frozenset())
+    yield target
+    target.stop()
+
+
+@pytest.fixture
+def target(booted: Embedded) -> Embedded:
+    booted.reset(frozenset())
+    return booted
+
+
+@pytest.fixture
+def scope(target: Embedded) -> Scope:
+    return Scope(target.client(), request_id="req-test")
+
+
+@pytest.fixture
+def do(target: Embedded, scope: Scope) -> Do:
+    """Run an operation by its name, as a plan does."""
+
+    def run(operation: str, *positional: Any, **arguments: Any) -> Any:
+        return target.operations[operation].function(scope, *positional, **arguments)
+
+    return run
+
+
+def settled(target: Embedded) -> CloudWorld:
+    target.settle(10)
+    return target.observe()
+
+
+def resources(world: CloudWorld) -> list[Any]:
+    """All records but those of the past."""
+    return [
+        record
+        for table in fields(world)
+        if table.name not in world.past
+        for record in getattr(world, table.name)
+    ]
+
+
+@pytest.mark.parametrize("alias", POINTS)
+def test_every_point_is_a_function_of_ours(alias: str) -> None:
+    module, _, name = POINTS[alias].function.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = inspect.getattr_static(found, part)
+    function = found.__func__ if isinstance(found, staticmethod | classmethod) else found
+    assert inspect.isfunction(function)
+    assert function.__module__ == module
+
+
+@pytest.mark.parametrize("alias", POINTS)
+def test_every_point_names_services_that_exist(alias: str, booted: Embedded) -> None:
+    from fnmatch import fnmatch
+
+    assert any(fnmatch(name, POINTS[alias].services) for name in booted.services)
+
+
+def test_the_pristine_world_is_empty(target: Embedded) -> None:
+    assert resources(target.observe()) == []
+
+
+def test_a_created_server_is_seen_whole(target: Embedded, do: Do) -> None:
+    vm = do("server.create", "vm")["id"]
+    world = settled(target)
+    (instance,), (guest,) = world.instances, world.guests
+    assert (instance.uuid, instance.vm_state, instance.task_state) == (vm, "active", None)
+    assert (guest.uuid, guest.host, guest.power) == (vm, instance.host, "running")
+    assert {(a.consumer, a.provider) for a in world.allocations} == {(vm, instance.host)}
+    assert [(p.device, p.host) for p in world.ports] == [(vm, instance.host)]
+    assert [(m.instance, m.cell) for m in world.instance_mappings] == [(vm, instance.cell)]
+    assert world.build_requests == ()
+
+
+def test_a_rebooted_server_runs_again(target: Embedded, do: Do) -> None:
+    do("server.create", "vm")
+    do("server.reboot", "vm", wait="ACTIVE")
+    do("server.expect", "vm", status="ACTIVE", task_state="none", power_state="running")
+    assert [guest.power for guest in settled(target).guests] == ["running"]
+
+
+def test_a_stopped_server_can_be_started(do: Do) -> None:
+    do("server.create", "vm")
+    do("server.stop", "vm", wait="SHUTOFF")
+    do("server.expect", "vm", power_state="shutdown")
+    do("server.start", "vm", wait="ACTIVE")
+    do("server.expect", "vm", power_state="running")
+
+
+def test_an_attached_volume_is_seen_on_both_sides(target: Embedded, do: Do) -> None:
+    vm, data = do("server.create", "vm")["id"], do("volume.create", "data")["id"]
+    do("volume.attach", "vm", "data")
+    world = settled(target)
+    (device,), (attachment,) = world.block_devices, world.attachments
+    assert (device.instance, device.volume, device.attachment) == (vm, data, attachment.id)
+    assert (attachment.volume, attachment.instance, attachment.status) == (data, vm, "attached")
+    assert [guest.disks for guest in world.guests] == [(data,)]
+
+
+def test_a_detached_volume_is_free_again(target: Embedded, do: Do) -> None:
+    do("server.create", "vm")
+    do("volume.create", "data")
+    do("volume.attach", "vm", "data")
+    do("volume.detach", "vm", "data", wait="available")
+    world = settled(target)
+    assert (world.block_devices, world.attachments) == ((), ())
+    assert [guest.disks for guest in world.guests] == [()]
+
+
+def test_a_server_can_boot_with_a_volume_that_ends_with_it(target: Embedded, do: Do) -> None:
+    do("volume.create", "data")
+    do("server.create", "vm", volumes=["data"], delete_on_termination=True)
+    do("volume.expect", "data", status="in-use")
+    do("server.delete", "vm")
+    do("server.wait_gone", "vm")
+    assert resources(settled(target)) == []
+
+
+def test_a_deleted_server_leaves_nothing(target: Embedded, do: Do) -> None:
+    do("server.create", "vm")
+    answers = [do("server.delete", "vm")["status"]]
+    do("server.wait_gone", "vm")
+    answers.append(do("server.delete", "vm")["status"])
+    assert answers == [204, 404]
+    assert resources(settled(target)) == []
+
+
+def test_a_server_deleted_while_it_boots_leaves_nothing(target: Embedded, do: Do) -> None:
+    do("server.create", "vm", wait="")
+    assert do("server.delete", "vm") == {"status": 204}
+    do("server.wait_gone", "vm")
+    assert resources(settled(target)) == []
+
+
+def test_a_user_can_clean_up_everything(target: Embedded, do: Do, scope: Scope) -> None:
+    do("volume.create", "data")
+    do("volume.create", "spare")
+    do("server.create", "vm", volumes=["data"])
+    do("server.create", "other", wait="")
+    network = scope.client.network
+    network.create_port(network_id=network.find_network("private").id)
+    target.clean_up(scope.client, 10)
+    assert resources(settled(target)) == []
+
+
+def test_a_reset_brings_the_pristine_world_back(target: Embedded, do: Do) -> None:
+    do("server.create", "vm")
+    do("volume.create", "data")
+    target.reset(frozenset())
+    assert resources(target.observe()) == []
+
+
+def test_the_control_plane_works_after_a_reset(target: Embedded, do: Do) -> None:
+    do("server.create", "vm")
+    target.reset(frozenset())
+    do("server.create", "again")
+    do("server.expect", "again", status="ACTIVE")
+
+
+def test_a_message_for_a_dead_compute_is_not_settled(target: Embedded, do: Do) -> None:
+    do("server.create", "vm")
+    host = target.observe().instances[0].host
+    target.services[f"compute-{host}"].kill()
+    do("server.delete", "vm")
+    with pytest.raises(NotSettled, match=f"compute.{host}: 1 queued"):
+        target.settle(0.2)
+    target.services[f"compute-{host}"].start()
+    assert resources(settled(target)) == []
+
+
+def test_several_actors_keep_their_own_request_ids(target: Embedded, scope: Scope) -> None:
+    create = target.operations["server.create"].function
+
+    def act(number: int) -> str:
+        return str(create(scope.actor(f"req-actor-{number}"), f"vm{number}")["id"])
+
+    with ThreadPoolExecutor(3) as actors:
+        made = list(actors.map(act, range(3)))
+    found = {action.instance: action.request for action in settled(target).actions}
+    assert found == {server: f"req-actor-{number}" for number, server in enumerate(made)}
+
+
+def test_a_refusal_carries_its_status(do: Do) -> None:
+    with pytest.raises(OperationFailed) as refused:
+        do("server.reboot", "0a8b3c5e-0000-4000-8000-000000000000")
+    assert refused.value.status == 404
+
+
+def test_an_answer_that_never_comes_is_indeterminate(target: Embedded, do: Do) -> None:
+    target.services["volume"].kill()
+    with pytest.raises(OperationIndeterminate):
+        do("volume.create", "data")
+
+
+def test_a_wrong_expectation_tells_what_was_found(do: Do) -> None:
+    do("server.create", "vm")
+    with pytest.raises(ExpectationFailed, match="status is 'ACTIVE', expected 'SHUTOFF'"):
+        do("server.expect", "vm", status="SHUTOFF")
+
+
+def test_waiting_ends_at_the_deadline(do: Do, scope: Scope) -> None:
+    do("volume.create", "data")
+    scope.deadline_s = 0.05
+    with pytest.raises(ExpectationFailed, match="to become in-use; it is available"):
+        do("volume.wait", "data", "in-use")
+
+
+def test_a_server_that_fits_nowhere_ends_in_error_at_once(do: Do) -> None:
+    def fill() -> None:
+        for number in range(20):
+            do("server.create", f"vm{number}", flavor="m1.large")
+
+    with pytest.raises(ExpectationFailed, match="No valid host"):
+        fill()
