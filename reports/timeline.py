@@ -27,11 +27,13 @@ LETTER = 6.0
 """Width of a letter of a label, on average."""
 PADDING = 6.0
 MANY_ROWS = 10
-"""A lane that would need more rows than this shows only the labels that fit into their bars."""
+"""A lane that would need more rows has short labels, then only those that fit into their bars."""
 TICK = 3.0
 """Hits closer together than this become one tick."""
 LABEL = 60
 """Characters of a label, at most."""
+EARLIER, LATER = 3, 8
+"""Events before the first and after the last fault that stand in the picture around them."""
 TIP = 600
 """Characters of a tooltip, at most."""
 
@@ -46,7 +48,8 @@ _ENDS = (Kind.OK, Kind.FAIL, Kind.INDETERMINATE)
 class Mark:
     """Something that happened at, or from ``x`` for ``width``; ``kind`` says how it looks.
 
-    ``tip`` tells it exactly, with its time. ``before`` puts the label left of the mark.
+    ``tip`` tells it exactly, with its time. ``before`` puts the label left of the mark;
+    ``short`` takes its place where room is scarce.
     """
 
     kind: str
@@ -54,6 +57,7 @@ class Mark:
     tip: str
     width: float = 0.0
     label: str = ""
+    short: str = ""
     before: bool = False
     inside: bool = False
     y: float = 0.0
@@ -97,18 +101,18 @@ def timeline(events: Sequence[Event], window_ms: tuple[float, float] | None = No
     return _Drawing(events, window_ms).finish()
 
 
-def around_fault(events: Sequence[Event], neighbours: int = 15) -> tuple[float, float] | None:
-    """Milliseconds from and to that show the first fault with its neighbouring events.
+def around_fault(events: Sequence[Event]) -> tuple[float, float] | None:
+    """Milliseconds from and to that show every fault of the round with the events next to them.
 
     None when nothing struck, or when the window would be most of the round anyway.
     """
     moments = [event for event in events if event.kind is not Kind.HIT or _acted(event)]
-    struck = next((i for i, event in enumerate(moments) if event.kind is Kind.FAULT), None)
-    if struck is None:
+    struck = [number for number, event in enumerate(moments) if event.kind is Kind.FAULT]
+    if not struck:
         return None
     drawing = _Drawing(events)
-    start_ms = drawing.ms(moments[max(0, struck - neighbours // 3)])
-    end_ms = drawing.ms(moments[min(len(moments) - 1, struck + neighbours)])
+    start_ms = drawing.ms(moments[max(0, struck[0] - EARLIER)])
+    end_ms = drawing.ms(moments[min(len(moments) - 1, struck[-1] + LATER)])
     margin_ms = (end_ms - start_ms) * 0.04 + 0.1
     window_ms = (max(0.0, start_ms - margin_ms), end_ms + margin_ms)
     return window_ms if window_ms[1] - window_ms[0] < 0.6 * drawing.last_ms else None
@@ -136,7 +140,8 @@ class _Drawing:
         bottom = HEADER
         for lane in shown:
             lane.y = bottom
-            lane.height = _pack(lane) * ROW + PADDING
+            ticked = PADDING if lane.ticks and lane.marks else 0.0
+            lane.height = _pack(lane) * ROW + PADDING + ticked
             bottom += lane.height
         strikes = {mark.x for lane in shown for mark in lane.marks if mark.kind == "fault"}
         title = (
@@ -214,8 +219,11 @@ class _Drawing:
         for event in [*notes, *self.of(Kind.FAULT, Kind.UNDO, Kind.VIOLATION, Kind.WORLD)]:
             if self.shows(self.ms(event)):
                 mark = self.mark(event.kind, event, f"{self.ms(event):.2f} ms: {sentence(event)}")
-                label = {Kind.WORLD: "", Kind.STEP: sentence(event)}.get(event.kind, event.name)
-                mark.label = shortened(label, LABEL)
+                if event.kind is not Kind.WORLD:
+                    step = event.kind is Kind.STEP
+                    told = sentence(event) if step else event.data.get("text") or event.name
+                    mark.label = shortened(str(told), LABEL)
+                    mark.short = shortened(event.name, LABEL)
                 mark.before = mark.taken[1] > WIDTH
                 self.lanes[event.lane].marks.append(mark)
 
@@ -263,9 +271,12 @@ class _Drawing:
 def _pack(lane: Lane) -> int:
     """Give every mark the first row where it overlaps nothing; returns the number of rows."""
     rows = _rows(lane.marks)
-    if len(rows) > MANY_ROWS:
+    for none in (False, True):
+        if len(rows) <= MANY_ROWS:
+            break
         for mark in lane.marks:
-            mark.label = mark.label if mark.inside else ""
+            if not mark.inside:
+                mark.label = "" if none else mark.short
         rows = _rows(lane.marks)
     for number, row in enumerate(rows[:MANY_ROWS]):
         for mark in row:

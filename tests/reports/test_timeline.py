@@ -134,12 +134,21 @@ def test_window_shows_only_what_happens_in_it() -> None:
     assert [each.name for each in shown] == ["service-3", "service-4"]
 
 
-def test_window_around_the_fault_holds_the_fault() -> None:
-    events = [event(n * 10, Kind.STEP, "plan", "x") for n in range(200)]
-    events.insert(101, event(1001, Kind.FAULT, "api", "kill"))
-    window = around_fault(events)
+def test_window_around_the_fault_holds_every_fault() -> None:
+    steps = [event(n * 10, Kind.STEP, "plan", "x") for n in range(200)]
+    faults = [event(at_ms, Kind.FAULT, "api", "race") for at_ms in (1001, 1101)]
+    window = around_fault(in_order(*steps, *faults))
     assert window is not None
-    assert window[0] < 1001 < window[1]
+    assert 900 < window[0] < 1001
+    assert 1101 < window[1] < 1200
+
+
+def test_lane_with_too_many_rows_falls_back_to_short_labels() -> None:
+    faults = [
+        event(n * 5, Kind.FAULT, "api", "race", text=f"actor {n} goes on " * 2) for n in range(12)
+    ]
+    picture = timeline([*faults, event(500, Kind.STEP, "plan", "end")])
+    assert {mark.label for mark in lane(picture, "api").marks} == {"race"}
 
 
 def test_round_without_a_fault_has_no_window() -> None:
