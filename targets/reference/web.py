@@ -181,9 +181,12 @@ class Api:
 
     async def _tell_quiet(self, http: HttpRequest) -> Response:
         """Answer as soon as no request is being served, or after ``deadline_s`` seconds."""
+        deadline_s = float(http.query_params.get("deadline_s", "0"))
         with suppress(TimeoutError):
-            deadline_s = float(http.query_params.get("deadline_s", "0"))
-            await asyncio.wait_for(self._quiet.wait(), deadline_s)
+            async with asyncio.timeout(deadline_s):
+                # The next request may have come between the event and this task's turn.
+                while self._active:
+                    await self._quiet.wait()
         return _json(200, {"served": self._served, "active": list(self._active.values())})
 
     def _serve(self, handler: Handler, public: bool, http: HttpRequest, raw: bytes) -> Response:

@@ -187,3 +187,21 @@ def test_a_service_tells_when_it_is_quiet(peripherals: Any) -> None:
     after = pool.request("GET", url).json()
     pool.clear()
     assert (after["served"] - before["served"], after["active"]) == (1, [])
+
+
+def test_a_service_is_never_called_quiet_while_it_serves(peripherals: Any) -> None:
+    asked = threading.Event()
+
+    def ask() -> None:
+        with urllib3.PoolManager() as pool:
+            while not asked.is_set():
+                pool.request("GET", peripherals.url("image") + "/v2/images")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with urllib3.PoolManager() as pool:
+        url = peripherals.url("image") + "/-/quiet?deadline_s=5"
+        answers = [pool.request("GET", url).json()["active"] for _ in range(200)]
+    asked.set()
+    asking.join()
+    assert answers == [[]] * 200
