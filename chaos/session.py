@@ -25,6 +25,7 @@ from chaos.bind import BoundPlan, bind
 from chaos.catalogue import Vocabulary, vocabulary
 from chaos.control import Controller
 from chaos.engine import Engine
+from chaos.errors import PlanError, nearest
 from chaos.history import Event, History, Kind
 from chaos.journal import Journal, Round, ServiceLog, Trial
 from chaos.loader import Source
@@ -61,7 +62,16 @@ class Case:
         return Expectation(Verdict.FAIL, self.plan.bugs.get(self.bug, ()))
 
     def bind(self, words: Vocabulary) -> BoundPlan:
-        """Look up every word of the plan; errors name the line when it came from a file."""
+        """Look up every word of the plan; errors name the line when it came from a file.
+
+        Raises:
+            PlanError: the plan, or this case, uses a word that the target does not have.
+        """
+        if self.bug and self.bug not in words.target.bugs:
+            raise PlanError(
+                f"target `{words.target.name}` has no bug switch `{self.bug}`; "
+                f"{nearest(self.bug, words.target.bugs)}"
+            )
         return self.source.bind(words) if self.source else bind(self.plan, words)
 
 
@@ -177,7 +187,7 @@ class Session:
 
     def _begin(self, case: Case) -> Trial:
         plan = case.plan
-        location = f"{case.source.path}:{case.source.line}" if case.source else ""
+        location = f"{_shown(case.source.path)}:{case.source.line}" if case.source else ""
         trial = Trial(
             id=uuid.uuid4().hex[:12],
             plan=plan.name,
@@ -261,11 +271,14 @@ def reproduce(case: Case, target: str, order: str = "") -> str:
     """The shell command that runs a case again, from the folder in which it was run."""
     if case.source is None:
         return ""
-    path = case.source.path
-    if path.is_absolute() and path.is_relative_to(Path.cwd()):
-        path = path.relative_to(Path.cwd())
-    words = ["chaos", "run", str(path), "--plan", case.plan.name]
+    words = ["chaos", "run", _shown(case.source.path), "--plan", case.plan.name]
     words += ["--target", target] if target != case.plan.target else []
     words += ["--bug", case.bug] if case.bug else ["--no-bugs"]
     words += ["--order", order] if order else []
     return shlex.join(words)
+
+
+def _shown(path: Path) -> str:
+    """A path as a person in this folder would write it."""
+    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd()) if inside else path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import count
 from typing import Any
 
 from chaos.control import Action, Arm, Controller, Hit
@@ -47,6 +48,7 @@ class Stage:
     """Labels and operations of the `during` steps that have ended; `during` once all have."""
     _reactions: list[threading.Thread] = field(default_factory=list)
     _reaction_errors: list[BaseException] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _observing: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -83,9 +85,11 @@ class Stage:
             services=at.service or None,
         )
 
-    def tell(self, kind: Kind, lane: str, name: str, text: str, **facts: Any) -> None:
+    def tell(
+        self, kind: Kind, lane: str, name: str, text: str, *, actor: str = "", **facts: Any
+    ) -> None:
         """Put a fault, an undo or a step into the history."""
-        self.history.add(kind, lane, name, text=text, **facts)
+        self.history.add(kind, lane, name, actor=actor, text=text, **facts)
 
     def react(self, name: str, reaction: Callable[[], None]) -> None:
         """Run ``reaction`` beside the workload; its error makes the round an ERROR."""
@@ -144,7 +148,7 @@ class Stage:
             ExpectationFailed: it asserted something that is not so.
         """
         request = self.requests.get(label) or new_request_id()
-        ident = request.removeprefix("req-")[:8]
+        ident = next(self._numbers)
         actor = label or operation
         self.history.add(
             Kind.INVOKE, "client", operation,

@@ -1,0 +1,5 @@
+"""``python -m chaos`` is the command ``chaos``."""
+
+from chaos.cli import main
+
+main()
