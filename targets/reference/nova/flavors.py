@@ -21,6 +21,7 @@ FLAVORS = (
     Flavor("2", "m1.small", 1, 2048, 20),
     Flavor("3", "m1.medium", 2, 4096, 40),
     Flavor("4", "m1.large", 4, 8192, 80),
+    Flavor("5", "m1.xlarge", 8, 16384, 160),
 )
 
 

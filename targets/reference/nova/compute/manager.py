@@ -22,7 +22,7 @@ from targets.reference.nova.compute.recovery import Recovery, decide
 from targets.reference.nova.compute.tracker import ResourceTracker
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.locks import Locks
-from targets.reference.nova.rpc import ComputeRpc, retry_delay_s
+from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
 from targets.reference.nova.states import (
     HARD_REBOOT_TASKS,
     SOFT_REBOOT_TASKS,
@@ -111,6 +111,9 @@ class Compute:
         """Recover every instance of this host, and remove guests whose instance was deleted."""
         for instance in Instance.find(self._cell, host=self._host):
             self.recover(instance.uuid)
+        for unclaimed in Instance.find(self._cell, node=self._host, host=None):
+            # The call to build it may be lost. The conductor knows whether it shall be built.
+            ConductorRpc.build_instance(unclaimed.uuid, attempt=1)
         for guest in self._driver.guests():
             if Instance.is_deleted(self._cell, guest):
                 LOG.warning("removing guest %s: its instance is deleted", guest)
