@@ -135,7 +135,10 @@ class Pause(Fault):
         return Pausing(arm, at, stage)
 
     def _hold(self, stage: Stage, arm: Arm, at: Location) -> None:
-        ended = stage.wait_ended(self.until, stage.deadline_s)
+        # Less than a client's patience, so that a step which waits for the held one cannot end by
+        # giving up just before we say that it never would.
+        patience_s = stage.deadline_s / 2
+        ended = stage.wait_ended(self.until, patience_s)
         hit = arm.wait(0)
         # Not reached before the step ended: the pause would hold nothing apart any more.
         if hit is None:
@@ -145,7 +148,7 @@ class Pause(Fault):
         stage.tell(Kind.UNDO, hit.service, "pause", f"{hit.service} goes on {at}")
         if not ended:
             raise ChaosError(
-                f"{hit.service} was held {at} for {stage.deadline_s} s, but `{self.until}` has not "
+                f"{hit.service} was held {at} for {patience_s} s, but `{self.until}` has not "
                 "ended: does that step wait for the one that is held?"
             )
 

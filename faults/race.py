@@ -174,7 +174,7 @@ class Racing(Strike):
             self.order.passed.add(f"{hit.when} {hit.alias}")
             self.stage.tell(
                 Kind.FAULT, hit.service, "race", f"{actor} goes on {hit.when} {hit.alias}",
-                actor=actor, step=len(self.order.chosen), waiting=[name for name in ready if name != actor],
+                actor=actor, step=len(self.order.chosen), waiting=[a for a in ready if a != actor],
             )  # fmt: skip
             hit.release()
 
