@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import urllib3
-
 from chaos.errors import NotSettled, TargetError
 from chaos.target import Instrumentation, Scope, ServiceState
 from targets.cloud import operations
@@ -24,6 +22,7 @@ from targets.cloud.world import CloudWorld
 from targets.embedded_points import POINTS
 from targets.pristine import Pristine
 from targets.processes import ProcessTarget
+from targets.quiet import Answer, Quiet
 from targets.reference import bugs
 from targets.reference.bus import Bus, BusUnreachable
 from targets.reference.config import PASSWORD, QUIET_PATH
@@ -123,7 +122,8 @@ class Embedded(ProcessTarget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._http = urllib3.PoolManager(retries=False)
+        self._quiet: Quiet | None = None
+        self._seen: dict[str, int] = {}
         self._bus: Bus | None = None
         self._pristine: Pristine | None = None
         self._observer: Observer | None = None
@@ -135,6 +135,7 @@ class Embedded(ProcessTarget):
         """Boot everything and write ``clouds.yaml``; see :meth:`.ProcessTarget.start`."""
         super().start(instrumentation, bugs)
         self._bus = Bus(f"127.0.0.1:{self.port('bus')}")
+        self._quiet = Quiet({name: self.port(name) for name in _HTTP_SERVICES}, QUIET_PATH)
         self.clouds_yaml.write_text(
             _CLOUDS_YAML.format(
                 cloud=CLOUD,
@@ -170,8 +171,9 @@ class Embedded(ProcessTarget):
             self._observer.close()
         if self._pristine:
             self._pristine.close()
-        self._http.clear()
-        self._connection = self._bus = self._observer = self._pristine = None
+        if self._quiet:
+            self._quiet.close()
+        self._connection = self._bus = self._observer = self._pristine = self._quiet = None
 
     # ------------------------------------------------------------------ the contract
 
@@ -195,16 +197,23 @@ class Embedded(ProcessTarget):
     def settle(self, deadline_s: float) -> None:
         """Return when no request is being served and no message is queued or in flight.
 
-        Both are looked at again until nothing has moved in between: a request may send a message,
-        and a message may cause a request.
+        Each service and the broker are found at rest twice, without having done anything in
+        between: so there was a moment when all of them were at rest together.
         """
         deadline = time.monotonic() + deadline_s
-        seen: dict[str, int] = {}
         while True:
-            served = self._wait_quiet(deadline)
-            if served == seen:
-                return
-            seen = served
+            try:
+                done = self._rest(deadline)
+            except NotSettled:
+                if time.monotonic() >= deadline:
+                    raise
+                # A service that has just died refuses us a moment before its death is known.
+                with self._nursery.changed:
+                    self._nursery.changed.wait(_PATIENCE_S)
+            else:
+                if done == self._seen:
+                    return
+                self._seen = done
 
     def clean_up(self, client: Connection, deadline_s: float) -> None:
         """Delete all servers, then all volumes and ports, as their user."""
@@ -225,39 +234,30 @@ class Embedded(ProcessTarget):
 
     # ------------------------------------------------------------------ steps
 
-    def _wait_quiet(self, deadline: float) -> dict[str, int]:
-        """Wait for one quiet moment of each service and the bus; say how much each has done."""
-        done: dict[str, int] = {}
-        pending: list[str] = []
-        for name in _HTTP_SERVICES:
-            if self.services[name].state is not ServiceState.DEAD:
-                done[name], active = self._ask_quiet(name, deadline - time.monotonic())
-                pending += (f"{name}: serving {request}" for request in active)
-        try:
-            if self._bus and self.services["bus"].state is not ServiceState.DEAD:
+    def _rest(self, deadline: float) -> dict[str, int]:
+        """Wait until each service, and the broker, is at rest; say how much each has done."""
+        answers = self._ask_quiet(deadline - time.monotonic())
+        pending = [f"{name}: {what}" for name, answer in answers.items() for what in answer.active]
+        done = {f"{name} {self.services[name].pid}": a.served for name, a in answers.items()}
+        if self._bus and self.services["bus"].state is not ServiceState.DEAD:
+            try:
                 pending += self._bus.drain(max(deadline - time.monotonic(), 0.0))
-                done["bus"] = self._bus.stats()["delivered"]
-        except BusUnreachable as error:
-            pending.append(f"bus: {error}")
+                done[f"bus {self.services['bus'].pid}"] = self._bus.stats()["delivered"]
+            except BusUnreachable as error:
+                pending.append(f"bus: {error}")
         if pending:
             raise NotSettled("still at work: " + "; ".join(pending))
         return done
 
-    def _ask_quiet(self, service: str, deadline_s: float) -> tuple[int, list[str]]:
-        patience_s = max(deadline_s, 0.0)
-        url = f"http://127.0.0.1:{self.port(service)}{QUIET_PATH}?deadline_s={patience_s}"
-        try:
-            answer = self._http.request("GET", url, timeout=patience_s + _PATIENCE_S).json()
-            return answer["served"], answer["active"]
-        except urllib3.exceptions.HTTPError as error:
-            return 0, [f"nobody: it does not answer ({type(error).__name__})"]
+    def _ask_quiet(self, deadline_s: float) -> dict[str, Answer]:
+        alive = [n for n in _HTTP_SERVICES if self.services[n].state is not ServiceState.DEAD]
+        return self._quiet.ask(alive, deadline_s) if self._quiet else {}
 
     def _end_what_is_busy(self) -> None:
         """Kill services with a request that never ended: it would write into the next world."""
-        for name in _HTTP_SERVICES:
-            service = self.services[name]
-            if service.state is not ServiceState.DEAD and self._ask_quiet(name, _PATIENCE_S)[1]:
-                service.kill()
+        for name, answer in self._ask_quiet(_PATIENCE_S).items():
+            if answer.active:
+                self.services[name].kill()
         self._purge()
         try:
             busy = self._bus.drain(_PATIENCE_S) if self._bus else []
