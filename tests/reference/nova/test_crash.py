@@ -1,0 +1,218 @@
+"""A service dies in the middle of an operation; started again, it brings the server to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from chaos.control import Crash, Raise
+from chaos.errors import NotReady
+from targets.cloud.world import CloudWorld
+from tests.reference.nova.conftest import Cloud
+
+Given = Callable[[Cloud], None]
+
+
+def server(cloud: Cloud) -> None:
+    cloud.do("server.create", "vm")
+
+
+def stopped(cloud: Cloud) -> None:
+    server(cloud)
+    cloud.do("server.stop", "vm", wait="SHUTOFF")
+
+
+def volume(cloud: Cloud) -> None:
+    cloud.do("volume.create", "data")
+
+
+def server_and_volume(cloud: Cloud) -> None:
+    volume(cloud)
+    server(cloud)
+
+
+def server_with_volume(cloud: Cloud) -> None:
+    server_and_volume(cloud)
+    cloud.do("volume.attach", "vm", "data", delete_on_termination=True)
+
+
+def state(world: CloudWorld) -> list[tuple[str, str | None, str]]:
+    guests = {guest.uuid: guest.power for guest in world.guests}
+    return [(i.vm_state, i.task_state, guests.get(i.uuid, "none")) for i in world.instances]
+
+
+RUNNING = [("active", None, "running")]
+OFF = [("stopped", None, "shutdown")]
+FAILED = [("error", None, "none")]
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ("after build_request.create", RUNNING),
+        ("before conductor.build", RUNNING),
+        ("after allocation.claim", RUNNING),
+        ("after instance.create", RUNNING),
+        ("after instance_mapping.set_cell", RUNNING),
+        ("after build_request.destroy", RUNNING),
+        ("before compute.build", RUNNING),
+        ("after instance.claim", FAILED),
+        ("after port.create", FAILED),
+        ("after hypervisor.define", FAILED),
+        ("after hypervisor.start", FAILED),
+    ],
+)
+def test_a_build_goes_on_until_a_host_has_begun_it(
+    cloud: Cloud, point: str, expected: list[tuple[str, str | None, str]]
+) -> None:
+    crash = cloud.arm(point, Crash())
+    cloud.try_to("server.create", "vm", wait="")
+    cloud.restart(cloud.struck(crash))
+    world = cloud.settled()
+    assert state(world) == expected
+    assert len(world.ports) == (expected == RUNNING)
+    assert bool(world.allocations) == (expected == RUNNING)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after instance_mapping.queue_for_delete",
+        "after instance.save",
+        "before compute.terminate",
+        "before hypervisor.destroy",
+        "after hypervisor.destroy",
+        "after port.delete",
+        "after attachment.delete",
+        "before bdm.destroy",
+        "after allocation.delete",
+        "before instance.destroy",
+        "after instance.destroy",
+    ],
+)
+def test_a_delete_that_was_begun_is_finished(cloud: Cloud, point: str) -> None:
+    server_with_volume(cloud)
+    crash = cloud.arm(point, Crash())
+    cloud.try_to("server.delete", "vm")
+    cloud.restart(cloud.struck(crash))
+    assert cloud.left_over() == []
+
+
+@pytest.mark.parametrize("kind", ["SOFT", "HARD"])
+@pytest.mark.parametrize(
+    "point", ["after instance.save", "before compute.reboot", "before hypervisor.start"]
+)
+def test_a_server_runs_after_a_reboot_that_was_cut(cloud: Cloud, kind: str, point: str) -> None:
+    server(cloud)
+    crash = cloud.arm(point, Crash())
+    cloud.try_to("server.reboot", "vm", type=kind)
+    cloud.restart(cloud.struck(crash))
+    assert state(cloud.settled()) == RUNNING
+
+
+@pytest.mark.parametrize(
+    ("operation", "given", "point", "expected"),
+    [
+        ("server.stop", server, "before hypervisor.shutdown", OFF),
+        ("server.stop", server, "after hypervisor.shutdown", OFF),
+        ("server.start", stopped, "before hypervisor.start", RUNNING),
+        ("server.start", stopped, "after hypervisor.start", RUNNING),
+    ],
+)
+def test_starting_and_stopping_is_finished(
+    cloud: Cloud,
+    operation: str,
+    given: Given,
+    point: str,
+    expected: list[tuple[str, str | None, str]],
+) -> None:
+    given(cloud)
+    crash = cloud.arm(point, Crash())
+    cloud.try_to(operation, "vm")
+    cloud.restart(cloud.struck(crash))
+    assert state(cloud.settled()) == expected
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before compute.attach",
+        "after bdm.create",
+        "after attachment.create",
+        "after attachment.connect",
+        "after hypervisor.attach_disk",
+        "after attachment.complete",
+    ],
+)
+def test_an_attach_that_was_begun_is_finished(cloud: Cloud, point: str) -> None:
+    server_and_volume(cloud)
+    crash = cloud.arm(point, Crash())
+    cloud.try_to("volume.attach", "vm", "data", wait="")
+    cloud.restart(cloud.struck(crash))
+    world = cloud.settled()
+    assert [attachment.status for attachment in world.attachments] == ["attached"]
+    assert [device.attachment for device in world.block_devices] == [world.attachments[0].id]
+
+
+@pytest.mark.parametrize(
+    "point", ["before compute.detach", "before attachment.delete", "before bdm.destroy"]
+)
+def test_a_detach_that_was_begun_is_finished_and_the_volume_is_its_users(
+    cloud: Cloud, point: str
+) -> None:
+    server_with_volume(cloud)
+    crash = cloud.arm(point, Crash())
+    cloud.try_to("volume.detach", "vm", "data", wait="")
+    hit = cloud.struck(crash)
+    cloud.do("server.delete", "vm")  # while the compute is dead: it finds both begun
+    cloud.restart(hit)
+    assert [record.status for record in cloud.left_over()] == ["available"]
+
+
+def test_a_recovery_that_is_cut_is_done_again(cloud: Cloud) -> None:
+    server(cloud)
+    crash = cloud.arm("before hypervisor.start", Crash())
+    again = cloud.arm("after hypervisor.define", Crash(), actor=None)
+    cloud.do("server.reboot", "vm")
+    first = cloud.struck(crash)
+    service = cloud.target.services[first.service]
+    assert service.wait_dead(10)
+    with pytest.raises(NotReady):
+        service.start()
+    cloud.restart(cloud.struck(again))
+    assert state(cloud.settled()) == RUNNING
+
+
+@pytest.mark.parametrize(
+    ("operation", "given", "point"),
+    [
+        ("server.reboot", server, "before hypervisor.start"),
+        ("server.delete", server, "before hypervisor.destroy"),
+        ("server.delete", server, "before allocation.delete"),
+    ],
+)
+def test_a_failure_is_recovered_without_a_restart(
+    cloud: Cloud, operation: str, given: Given, point: str
+) -> None:
+    given(cloud)
+    cut = Raise("targets.reference.client:Unreachable", "cut")
+    failure = cloud.arm(point, cut, services="compute-*")
+    cloud.do(operation, "vm")
+    cloud.struck(failure)
+    assert state(cloud.settled()) == ([] if operation == "server.delete" else RUNNING)
+
+
+def test_a_guest_that_ignores_acpi_is_rebooted_hard(cloud: Cloud) -> None:
+    made = cloud.target.client().compute.create_server(
+        name="deaf",
+        flavor_id="1",
+        networks="none",
+        image_id=next(iter(cloud.target.client().image.images())).id,
+        metadata={"ignores_acpi": "true"},
+    )
+    cloud.do("server.wait", made.id, "ACTIVE")
+    power_off = cloud.hold("before hypervisor.power_off")
+    cloud.do("server.reboot", made.id, type="SOFT")
+    cloud.struck(power_off).release()
+    assert state(cloud.settled()) == RUNNING
