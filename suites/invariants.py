@@ -136,10 +136,15 @@ def _last_seen_alive(evidence: Evidence) -> dict[str, CloudWorld]:
 def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
     """An accepted delete is fulfilled: the server is gone, with every record of it."""
     world: CloudWorld = evidence.world
+    made = {
+        done.arguments["name"]: done.answer["id"]
+        for done in _operations(evidence, "server.create")
+        if done.outcome is Kind.OK
+    }
     for operation in _operations(evidence, "server.delete"):
-        if operation.outcome is not Kind.OK:
+        server = made.get(operation.arguments["server"])
+        if operation.outcome is not Kind.OK or server is None:
             continue
-        server = str((operation.answer or {}).get("id", ""))
         left = [
             *(f"instance in {i.cell}" for i in world.instances if i.uuid == server),
             *("build request" for r in world.build_requests if r.instance == server),

@@ -1,0 +1,48 @@
+"""Our own suites: every defect is caught, every invariant is shown to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaos.catalogue import vocabulary
+from chaos.invariant import RECOVERABLE
+from chaos.journal import Journal
+from chaos.loader import find, load
+from chaos.session import Case, Session, cases
+from chaos.verdict import Verdict
+
+SUITES = Path(__file__).parents[2] / "suites"
+SOURCES = [source for path in find([SUITES]) for source in load(path)]
+CASES = [case for source in SOURCES for case in cases(source)]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    path = tmp_path_factory.mktemp("reference") / "journal.sqlite"
+    with Journal(path) as journal, Session("reference", journal) as session:
+        yield session
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_the_verdict_is_the_expected_one(reference: Session, case: Case) -> None:
+    outcome = reference.run(case)
+    assert outcome.meets(case.expected), outcome.reason
+    assert case.bug or outcome.verdict is Verdict.PASS
+
+
+def test_every_invariant_of_the_library_is_violated_by_some_bug_switch() -> None:
+    library = {*vocabulary("reference").invariants, RECOVERABLE}
+    violated = {name for case in CASES for name in case.expected.violations}
+    assert library == violated
+
+
+def test_every_bug_switch_is_caught_by_some_plan() -> None:
+    assert {case.bug for case in CASES} - {""} == set(vocabulary("reference").target.bugs)
+
+
+def test_every_plan_has_a_name_of_its_own() -> None:
+    names = [source.plan.name for source in SOURCES]
+    assert sorted(names) == sorted(set(names))
