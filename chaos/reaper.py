@@ -64,7 +64,11 @@ class Reaper:
             "run_dir": str(self.run_dir),
             "remove_run_dir": self.remove_run_dir,
             "runner": runner,
-            "sys_path": [str(Path(entry).absolute()) for entry in sys.path],
+            # Ourselves last: an editable install is not on the path, and -S knows no finder for it.
+            "sys_path": [
+                *(str(Path(entry).absolute()) for entry in sys.path),
+                str(Path(__file__).parents[1]),
+            ],
         }
         # Blocked here and so, across fork and exec, in the reaper from its first instruction on.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_THE_REAPER)

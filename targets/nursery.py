@@ -63,22 +63,16 @@ class Nursery:
         self._log = self.logs / "warm-parent.log"
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         runner = os.pidfd_open(os.getpid())
-        modules = list(preload)
-        order = {
-            "link": theirs.fileno(),
-            "runner": runner,
-            "sys_path": [str(Path(entry).absolute()) for entry in sys.path],
-            "preload": modules,
-        }
+        inherited = (theirs.fileno(), runner)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-u", warm_parent.__file__, json.dumps(order)],
+                [sys.executable, "-P", "-u", warm_parent.__file__, *map(str, inherited)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=run_dir,
                 env=environment,
-                pass_fds=(theirs.fileno(), runner),
+                pass_fds=inherited,
                 start_new_session=True,
             )
         theirs.close()
@@ -88,6 +82,9 @@ class Nursery:
         self._selector.register(self._link, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._listen, name="chaos-nursery", daemon=True)
         self._thread.start()
+        modules = list(preload)
+        sys_path = [str(Path(entry).absolute()) for entry in sys.path]
+        self.say(preload=modules, sys_path=sys_path)
         with self.changed:
             self.changed.wait_for(lambda: self._warm or self.pid is None, _WARM_UP_LIMIT_S)
             if not self._warm:

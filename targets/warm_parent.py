@@ -1,15 +1,15 @@
 """The warm parent: a process that has imported a system's code once and forks its services.
 
-Executed by path with one JSON argument, it talks JSON messages over a socket pair:
+Executed by path with two inherited descriptors (a socket of a pair, the runner's pidfd), it talks
+JSON messages over the socket::
 
-=========== ============================================================ =====================
-asked       ``{"spawn": name, "function" | "arguments", "environment", "log"}``
-answered    ``{"started": name, "pid": ...}``, by the child itself       before its own code
-asked       ``{"signal": number, "name": name}``                         to the process group
-answered    ``{"signalled": name}``                                      when it has its effect
-told        ``{"ready": true}``                                          after the imports
-told        ``{"exited": name, "pid", "code" | "signal"}``               at each death
-=========== ============================================================ =====================
+    asked     {"preload": modules, "sys_path": [...]}                       first of all
+    told      {"ready": true}                                               after the imports
+    asked     {"spawn": name, "function" | "arguments", "environment", "log"}
+    answered  {"started": name, "pid": ...}                                 by the child itself
+    asked     {"signal": number, "name": name}                              to its process group
+    answered  {"signalled": name}                                           when it has its effect
+    told      {"exited": name, "pid": ..., "code" | "signal": ...}          at each death
 
 As the services' parent it alone can signal them without ever hitting a recycled pid. When the
 runner ends or closes the socket it kills all of them and goes; should it die itself, the kernel
@@ -186,14 +186,15 @@ def _warm_up(preload: list[str]) -> None:
 
 def main() -> None:
     """Warm up and serve; in a child: be the service."""
-    order = json.loads(sys.argv[1])
-    sys.path[:] = order["sys_path"]
-    os.set_inheritable(order["runner"], False)
-    link = socket.socket(fileno=order["link"])
+    link = socket.socket(fileno=int(sys.argv[1]))
+    runner = int(sys.argv[2])
     link.set_inheritable(False)
+    os.set_inheritable(runner, False)
+    order = json.loads(link.recv(MESSAGE_LIMIT))
+    sys.path[:] = order["sys_path"]
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _warm_up(order["preload"])
-    program = WarmParent(link, order["runner"]).serve()
+    program = WarmParent(link, runner).serve()
     program()
 
 

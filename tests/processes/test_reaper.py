@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 class Runner:
     """A runner in a process of its own, at the moment at which it is to die."""
 
-    def __init__(self, *command: str) -> None:
+    def __init__(self, *command: str, cwd: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, text=True, cwd=ROOT
+            [sys.executable, *command], stdout=subprocess.PIPE, text=True, cwd=cwd
         )
         assert self.process.stdout is not None
         self.reaper = os.pidfd_open(int(self.process.stdout.readline()))
@@ -42,7 +43,7 @@ class Runner:
 
 
 def runner_of_ledger(label: str, run_dir: Path, moment: str) -> Runner:
-    return Runner("-m", "tests.processes.runner", label, str(run_dir), moment)
+    return Runner("-m", "tests.processes.runner", label, str(run_dir), moment, cwd=ROOT)
 
 
 def bare_runner(label: str, run_dir: Path, remove: bool) -> Runner:
@@ -56,6 +57,8 @@ def bare_runner(label: str, run_dir: Path, remove: bool) -> Runner:
         "print(reaper.pid, flush=True)\n"
         "print('on guard', flush=True)\n"
         "signal.pause()\n",
+        # Far from the sources, as a user is: nothing is importable by accident.
+        cwd=run_dir.parent,
     )
 
 
@@ -64,6 +67,15 @@ def run_dir(tmp_path: Path) -> Path:
     path = tmp_path / "run"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def stray(label: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A labelled process in a session of its own."""
+    command = ["sleep", "1000"]
+    with subprocess.Popen(command, env={"CHAOS_RUN": label}, start_new_session=True) as process:
+        yield process
+        process.kill()
 
 
 @pytest.mark.parametrize("moment", ["booted", "starting", "frozen"])
@@ -109,14 +121,11 @@ def test_open_undos_are_executed_when_the_runner_dies(
 
 
 def test_a_labelled_process_that_left_every_group_and_session_is_ended(
-    label: str, run_dir: Path
+    label: str, run_dir: Path, stray: subprocess.Popen[bytes]
 ) -> None:
-    with subprocess.Popen(
-        ["sleep", "1000"], env={"CHAOS_RUN": label}, start_new_session=True
-    ) as stray:
-        bare_runner(label, run_dir, remove=False).die()
+    bare_runner(label, run_dir, remove=False).die()
 
-        assert stray.wait(LIMIT_S) == -signal.SIGKILL
+    assert stray.wait(LIMIT_S) == -signal.SIGKILL
 
 
 def test_a_process_without_the_label_is_never_touched(
@@ -128,14 +137,12 @@ def test_a_process_without_the_label_is_never_touched(
 
 
 def test_a_good_bye_leaves_labelled_processes_and_the_directory_alone(
-    label: str, run_dir: Path
+    label: str, run_dir: Path, stray: subprocess.Popen[bytes]
 ) -> None:
-    with subprocess.Popen(["sleep", "1000"], env={"CHAOS_RUN": label}) as process:
-        with Reaper(label, run_dir, remove_run_dir=True):
-            pass
+    with Reaper(label, run_dir, remove_run_dir=True):
+        pass
 
-        assert (process.poll(), run_dir.exists()) == (None, True)
-        process.kill()
+    assert (stray.poll(), run_dir.exists()) == (None, True)
 
 
 def test_the_reaper_outlives_what_ends_a_process_group(label: str, run_dir: Path) -> None:
