@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,15 +69,16 @@ class Bus:
     """Talks to the broker at ``address`` (``host:port``), from any number of threads.
 
     It connects at first use, and again whenever the broker comes back; then it subscribes anew and
-    calls ``on_reconnect``.
+    calls ``on_reconnect``, as messages were lost with the old broker.
     """
 
     def __init__(self, address: str, on_reconnect: Callable[[], None] = lambda: None) -> None:
+        self.on_reconnect = on_reconnect
         host, _, port = address.rpartition(":")
         self._address = (host, int(port))
-        self._on_reconnect = on_reconnect
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Frame]] = {}
+        self._working: dict[int, str] = {}
         self._subscriptions: list[_Subscription] = []
         self._state = threading.Condition()
         self._link: _Link | None = None
@@ -128,9 +129,13 @@ class Bus:
         self._subscriptions.append(_Subscription(queue, handler, threads, pool))
         self._confirmed({"op": "consume", "queue": queue, "limit": threads})
 
-    def drain(self, deadline_s: float) -> list[str]:
-        """Wait until nothing is queued or in flight; say what still is after ``deadline_s``."""
-        frame = {"op": "drain", "deadline_s": deadline_s}
+    def drain(self, deadline_s: float, consumers: Iterable[str] = ()) -> list[str]:
+        """Wait until nothing is queued or in flight; say what still is after ``deadline_s``.
+
+        Also wait until somebody consumes each of the queues ``consumers``: after a restart of the
+        broker it knows what its clients do only once they are back.
+        """
+        frame = {"op": "drain", "deadline_s": deadline_s, "consumers": list(consumers)}
         pending: list[str] = self._confirmed(frame, deadline_s + CONFIRM_S)["pending"]
         return pending
 
@@ -204,20 +209,34 @@ class Bus:
             if link is None:
                 return
             try:
-                for subscription in list(self._subscriptions):
-                    link.send(
-                        {"op": "consume", "queue": subscription.queue, "limit": subscription.limit}
-                    )
-                with self._state:
-                    self._link = link
-                    self._state.notify_all()
-                if again:
-                    threading.Thread(target=self._on_reconnect, daemon=True).start()
+                self._introduce(link, again)
                 again = True
                 self._read(link)
             except OSError:
                 pass
             self._lost(link)
+
+    def _introduce(self, link: _Link, again: bool) -> None:
+        recovery = next(self._numbers)
+        with self._state:
+            if again:
+                self._working[recovery] = "recovery after the broker's death"
+            for ticket, what in self._working.items():
+                link.send({"op": "busy", "ticket": ticket, "what": what})
+            for subscription in self._subscriptions:
+                limit = subscription.limit
+                link.send({"op": "consume", "queue": subscription.queue, "limit": limit})
+            self._link = link
+            self._state.notify_all()
+        if again:
+            threading.Thread(target=self._recover, args=(recovery,), daemon=True).start()
+
+    def _recover(self, ticket: int) -> None:
+        try:
+            self.on_reconnect()
+        except Exception:
+            LOG.exception("recovery after the broker's death failed")
+        self._end(None, {}, ticket)
 
     def _connect(self) -> _Link | None:
         pause_s = 0.01
@@ -249,24 +268,33 @@ class Bus:
     def _dispatch(self, link: _Link, frame: Frame) -> None:
         for subscription in self._subscriptions:
             if subscription.queue == frame["queue"]:
-                subscription.threads.submit(self._work, link, subscription.handler, frame)
+                ticket = next(self._numbers)
+                with self._state:
+                    self._working[ticket] = _title(frame)
+                subscription.threads.submit(self._work, link, subscription.handler, frame, ticket)
                 return
         raise LookupError(f"a message came for {frame['queue']}, which nobody here consumes")
 
-    def _work(self, link: _Link, handler: Handler, frame: Frame) -> None:
+    def _work(self, link: _Link, handler: Handler, frame: Frame, ticket: int) -> None:
         done: Frame = {"op": "done", "delivery": frame["delivery"]}
         try:
-            done["reply"] = {"result": handler(frame["body"])}
+            result = {"result": handler(frame["body"])}
         except Exception as error:
             if not frame["call"]:
-                LOG.exception("%s: %s failed", frame["queue"], frame["body"].get("method"))
-            done["reply"] = {"error": {"kind": type(error).__name__, "message": str(error)}}
-        if not frame["call"]:
-            del done["reply"]
-        try:
-            link.send(done)
-        except OSError:
-            LOG.warning("the broker went away during %s", frame["queue"])
+                LOG.exception("%s failed", _title(frame))
+            result = {"error": {"kind": type(error).__name__, "message": str(error)}}
+        if frame["call"]:
+            done["reply"] = result
+        self._end(link, done, ticket)
+
+    def _end(self, link: _Link | None, done: Frame, ticket: int) -> None:
+        """Tell the broker that a work has ended; a new broker knows it by its ticket."""
+        with self._state:
+            del self._working[ticket]
+            current = self._link
+        with contextlib.suppress(OSError):  # the next broker will not be told of it at all
+            if current is not None:
+                current.send(done if current is link else {"op": "idle", "ticket": ticket})
 
     def _lost(self, link: _Link) -> None:
         with self._state:
@@ -279,6 +307,10 @@ class Bus:
     def _fail(self, number: int, future: Future[Frame]) -> None:
         if self._waiting.pop(number, None):
             future.set_exception(ConnectionError("the broker went away"))
+
+
+def _title(frame: Frame) -> str:
+    return f"{frame['queue']}: {frame['body'].get('method', '?')}"
 
 
 def _hang_up(connection: socket.socket) -> None:

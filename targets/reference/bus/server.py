@@ -17,7 +17,9 @@ call     id, queue, body                    reply, with result, error or lost
 consume  id, queue, limit                   ok, then deliver frames (delivery, body)
 done     delivery, and reply for a call
 received id of the reply
-drain    id, deadline_s                     ok; pending is empty, or says what there still is
+busy     ticket, what                       work that began before this broker did
+idle     ticket                             that work has ended
+drain    id, deadline_s, consumers          ok; pending is empty, or says what there still is
 purge    id                                 ok
 stats    id                                 ok with queues, in_flight, delivered
 ======== ================================== ====================================================
@@ -95,10 +97,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drain:
-    """Somebody waits until nothing is pending."""
+    """Somebody waits until nothing is pending, and these queues have a consumer."""
 
     connection: Connection
     id: int
+    consumers: tuple[str, ...]
 
 
 class Broker:
@@ -130,6 +133,7 @@ class Broker:
             return
         queue.consumers.append(Consumer(connection, name, limit))
         self._dispatch(queue)
+        self.settle()
 
     def done(self, number: int, reply: Frame | None) -> None:
         """Take a message off a worker's hands, and pass on its reply."""
@@ -138,7 +142,7 @@ class Broker:
             delivery.message.call.answer(reply)
         delivery.consumer.free += 1
         self._dispatch(self.queues[delivery.consumer.queue])
-        self._settle()
+        self.settle()
 
     def disconnect(self, connection: Connection) -> None:
         """Forget a dead peer: what it worked on is lost, what waits for it stays."""
@@ -153,7 +157,7 @@ class Broker:
             LOG.warning("lost with its worker: %s", message)
             if message.call:
                 message.call.answer({"lost": str(message)})
-        self._settle()
+        self.settle()
 
     def purge(self) -> None:
         """Throw away every message that waits."""
@@ -166,17 +170,19 @@ class Broker:
         for message in waiting:
             if message.call:
                 message.call.answer({"lost": str(message)})
-        self._settle()
+        self.settle()
 
-    def drain(self, connection: Connection, number: int, deadline_s: float) -> None:
+    def drain(self, drain: Drain, deadline_s: float) -> None:
         """Answer as soon as nothing is pending, at the latest after ``deadline_s`` seconds."""
-        drain = Drain(connection, number)
         loop = asyncio.get_running_loop()
         self._drains[drain] = loop.call_later(deadline_s, self._drained, drain)
-        self._settle()
+        self.settle()
 
-    def pending(self) -> Iterator[str]:
-        """Say, one by one, what is queued, delayed or in flight."""
+    def pending(self, consumers: tuple[str, ...]) -> Iterator[str]:
+        """Say, one by one, what is queued, delayed or in flight, and who has not come back."""
+        for name in consumers:
+            if name not in self.queues or not self.queues[name].consumers:
+                yield f"nobody listens to {name}"
         for name, queue in self.queues.items():
             if queue.messages:
                 methods = ", ".join(str(m.body.get("method", "?")) for m in queue.messages)
@@ -186,11 +192,7 @@ class Broker:
         yield from (f"{delivery.message} in flight" for delivery in self.deliveries.values())
         for connection in self.connections:
             yield from (f"reply {number} not received" for number in connection.unreceived)
-
-    def received(self, connection: Connection, number: int) -> None:
-        """Note that a caller has its reply."""
-        connection.unreceived.discard(number)
-        self._settle()
+            yield from (f"{what} in flight" for what in connection.busy.values())
 
     def _mature(self, message: Message) -> None:
         del self.delayed[message]
@@ -215,14 +217,16 @@ class Broker:
                 {**frame, "call": message.call is not None, "body": message.body}
             )
 
-    def _settle(self) -> None:
-        if self._drains and next(self.pending(), None) is None:
-            for drain in list(self._drains):
+    def settle(self) -> None:
+        """Answer whoever waits for what is the case now."""
+        for drain in list(self._drains):
+            if next(self.pending(drain.consumers), None) is None:
                 self._drained(drain)
 
     def _drained(self, drain: Drain) -> None:
         self._drains.pop(drain).cancel()
-        drain.connection.send({"op": "ok", "id": drain.id, "pending": list(self.pending())})
+        pending = list(self.pending(drain.consumers))
+        drain.connection.send({"op": "ok", "id": drain.id, "pending": pending})
 
 
 class Connection(asyncio.Protocol):
@@ -231,6 +235,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.unreceived: set[int] = set()
+        self.busy: dict[int, str] = {}
         self.closed = False
         self._decoder = Decoder()
 
@@ -267,9 +272,17 @@ class Connection(asyncio.Protocol):
             case "done":
                 return broker.done(frame["delivery"], frame.get("reply"))
             case "received":
-                return broker.received(self, number)
+                self.unreceived.discard(number)
+                return broker.settle()
+            case "busy":
+                self.busy[frame["ticket"]] = frame["what"]
+                return None
+            case "idle":
+                self.busy.pop(frame["ticket"], None)
+                return broker.settle()
             case "drain":
-                return broker.drain(self, number, frame["deadline_s"])
+                drain = Drain(self, number, tuple(frame["consumers"]))
+                return broker.drain(drain, frame["deadline_s"])
             case "purge":
                 broker.purge()
             case "stats":

@@ -147,11 +147,16 @@ class Conductor:
 def main() -> None:
     """Run the conductor."""
     process.begin()
+    databases.api()
+    for cell in databases.cells():
+        databases.cell(cell)
     conductor = Conductor()
-    with context.use(tokens.service_context()):
-        databases.api()
-        for cell in databases.cells():
-            databases.cell(cell)
-        RpcServer(bus(), "conductor", "", conductor).start()
-        conductor.recover()
+
+    def recover() -> None:
+        with context.use(tokens.service_context()):
+            conductor.recover()
+
+    bus().on_reconnect = recover
+    RpcServer(bus(), "conductor", "", conductor).start()
+    recover()
     process.serve()

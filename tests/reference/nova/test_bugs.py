@@ -15,7 +15,7 @@ WithBugs = Callable[..., Cloud]
 
 
 def test_every_switch_says_what_it_is() -> None:
-    assert set(bugs.available()) == {"lp1072751", "lp1914777", "lp2067869"}
+    assert {"lp1072751", "lp1914777", "lp2067869"} <= set(bugs.available())
     assert all(line.endswith(".") for line in bugs.available().values())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.control import Crash, Raise
+from chaos.control import Crash, Raise, Record
 from chaos.errors import NotReady
 from targets.cloud.world import CloudWorld
 from tests.reference.nova.conftest import Cloud
@@ -216,3 +216,43 @@ def test_a_guest_that_ignores_acpi_is_rebooted_hard(cloud: Cloud) -> None:
     cloud.do("server.reboot", made.id, type="SOFT")
     cloud.struck(power_off).release()
     assert state(cloud.settled()) == RUNNING
+
+
+def kill_the_broker(cloud: Cloud) -> None:
+    cloud.target.services["bus"].kill()
+    cloud.target.services["bus"].start()
+
+
+@pytest.mark.parametrize("point", ["before instance.claim", "after hypervisor.start"])
+def test_a_build_under_way_outlives_the_broker(cloud: Cloud, point: str) -> None:
+    held = cloud.hold(point)
+    cloud.do("server.create", "vm", wait="")
+    hit = cloud.struck(held)
+    kill_the_broker(cloud)
+    hit.release()
+    assert state(cloud.settled()) == RUNNING
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [("server.create", RUNNING), ("server.delete", []), ("server.stop", OFF)],
+)
+def test_a_message_that_is_lost_with_the_broker_is_made_up_for(
+    cloud: Cloud, operation: str, expected: list[tuple[str, str | None, str]]
+) -> None:
+    if operation != "server.create":
+        server(cloud)
+    computes = [cloud.target.services[f"compute-{host}"] for host in ("host1", "host2")]
+    for compute in computes:
+        compute.freeze()
+    built = cloud.arm("after conductor.build", Record())
+    cloud.do(operation, "vm", **({"wait": ""} if operation == "server.create" else {}))
+    if operation == "server.create":
+        cloud.struck(built)
+    cloud.target.services["bus"].kill()
+    for compute in computes:
+        compute.kill()
+    cloud.target.services["bus"].start()
+    for compute in computes:
+        compute.start()
+    assert state(cloud.settled()) == expected

@@ -285,7 +285,8 @@ class Compute:
                 self._attach_or_forget(instance, device)
             elif device.state == DeviceState.DETACHING:
                 self._detach(device)
-        return Action.finish_all(self._cell, instance.uuid, "Success")
+        dropped = decision == Recovery.CLEAR_TASK
+        return Action.finish_all(self._cell, instance.uuid, "Error" if dropped else "Success")
 
     def _recover_guest(self, instance: Instance, decision: Recovery) -> None:
         match decision:

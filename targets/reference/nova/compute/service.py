@@ -22,12 +22,18 @@ def main() -> None:
     cell, host = databases.local_cell(), config.current().host
     tracker = ResourceTracker(cell, host)
     compute = Compute(cell, host, Driver(host), tracker)
+
+    def recover() -> None:
+        with context.use(tokens.service_context()):
+            try:
+                compute.init_host()
+            except Unreachable:
+                # Instances that could not be looked at are in the queue already.
+                LOG.exception("something is down; going on all the same")
+
     with context.use(tokens.service_context()):
-        try:
-            tracker.register()
-            compute.init_host()
-        except Unreachable:
-            # Instances that could not be looked at are in the queue already.
-            LOG.exception("something is down; starting all the same")
-        RpcServer(bus(), "compute", host, compute).start()
+        tracker.register()
+    recover()
+    bus().on_reconnect = recover
+    RpcServer(bus(), "compute", host, compute).start()
     process.serve()

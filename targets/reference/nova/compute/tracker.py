@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 
 import sqlalchemy as sa
 
+from targets.reference.client import Unreachable
 from targets.reference.nova import allocations, databases
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.tables import COMPUTE_NODES
+
+LOG = logging.getLogger(__name__)
 
 
 class ResourceTracker:
@@ -32,7 +36,10 @@ class ResourceTracker:
             row = {"host": self._host, "vcpus_used": 0, "ram_used": 0, "disk_used": 0, **has}
             connection.execute(COMPUTE_NODES.insert(), row)
         self.update()
-        allocations.register_host(self._host, allocations.resources(**has))
+        try:
+            allocations.register_host(self._host, allocations.resources(**has))
+        except Unreachable as error:
+            LOG.warning("placement is not told of %s now: %s", self._host, error)
 
     def claim(self, instance: str) -> Instance | None:
         """Take an instance for this host; None when that is not possible any more."""
