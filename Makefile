@@ -31,7 +31,8 @@ clean: ## remove what the targets above made
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "setting up $(VENV), once ..."
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "Python's venv module is incomplete; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[reference,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[reference,dev]'
 	@touch $@

@@ -222,11 +222,13 @@ class Journal:
         verdict: str,
         reason: str,
         violated: tuple[str, ...] = (),
+        reproduce: str = "",
     ) -> None:
-        """Record a trial's verdict."""
+        """Record a trial's verdict; ``reproduce``, when given, is a more exact command."""
         self._write(
-            "UPDATE trial SET ended_ns=?, rounds=?, verdict=?, reason=?, violated=? WHERE id=?",
-            (ended_ns, rounds, verdict, reason, json.dumps(violated), trial),
+            "UPDATE trial SET ended_ns=?, rounds=?, verdict=?, reason=?, violated=?,"
+            " reproduce=coalesce(nullif(?, ''), reproduce) WHERE id=?",
+            (ended_ns, rounds, verdict, reason, json.dumps(violated), reproduce, trial),
         )
 
     def residue(self, found: str) -> None:

@@ -171,9 +171,11 @@ class Session:
             outcome = self._engine.run(bound, frozenset(filter(None, [case.bug])), case.order)
         finally:
             self._trial = ""
+        failed = outcome.verdict is not Verdict.PASS
         self.journal.end(
             trial.id, ended_ns=time.monotonic_ns(), rounds=outcome.rounds,
             verdict=outcome.verdict, reason=outcome.reason, violated=outcome.violated,
+            reproduce=self.reproduce(case, outcome.schedule) if failed else "",
         )  # fmt: skip
         return outcome
 
