@@ -184,15 +184,51 @@ def test_the_control_plane_works_after_a_reset(target: Embedded, do: Do) -> None
     do("server.expect", "again", status="ACTIVE")
 
 
-def test_a_message_for_a_dead_compute_is_not_settled(target: Embedded, do: Do) -> None:
+def test_a_message_for_a_frozen_compute_is_not_settled(target: Embedded, do: Do) -> None:
     do("server.create", "vm")
-    host = target.observe().instances[0].host
-    target.services[f"compute-{host}"].kill()
+    compute = target.services[f"compute-{target.observe().instances[0].host}"]
+    compute.freeze()
     do("server.delete", "vm")
-    with pytest.raises(NotSettled, match=f"compute.{host}: 1 queued"):
+    with pytest.raises(NotSettled, match="terminate"):
         target.settle(0.2)
-    target.services[f"compute-{host}"].start()
+    compute.thaw()
     assert resources(settled(target)) == []
+
+
+def test_a_delete_is_carried_out_when_its_compute_is_back(target: Embedded, do: Do) -> None:
+    do("server.create", "vm")
+    compute = target.services[f"compute-{target.observe().instances[0].host}"]
+    compute.kill()
+    do("server.delete", "vm")
+    compute.start()
+    do("server.wait_gone", "vm")
+    assert resources(settled(target)) == []
+
+
+@pytest.fixture
+def rebooting(do: Do, scope: Scope) -> str:
+    """A server that is being rebooted, and takes a second to ignore that it is asked to."""
+    scope.made["deaf"] = scope.client.compute.create_server(
+        name="deaf",
+        flavor_id="1",
+        image_id=scope.client.image.find_image("cirros", ignore_missing=False).id,
+        networks="none",
+        metadata={"ignores_acpi": "true"},
+    ).id
+    do("server.wait", "deaf", "ACTIVE")
+    do("server.reboot", "deaf")
+    return scope.made["deaf"]
+
+
+def test_what_is_still_at_work_is_named(target: Embedded, rebooting: str) -> None:
+    with pytest.raises(NotSettled, match=r"compute\.host1: reboot in flight"):
+        target.settle(0.1)
+
+
+def test_a_reset_ends_what_is_still_at_work(target: Embedded, rebooting: str, do: Do) -> None:
+    target.reset(frozenset())
+    do("server.create", "vm")
+    assert [instance.name for instance in settled(target).instances] == ["vm"]
 
 
 def test_several_actors_keep_their_own_request_ids(target: Embedded, scope: Scope) -> None:
