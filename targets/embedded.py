@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos.errors import NotSettled, TargetError
-from chaos.target import Instrumentation, Scope, ServiceState
+from chaos.target import Scope, ServiceState
 from targets.cloud import operations
-from targets.cloud.client import connect
+from targets.cloud.client import acting_as, connect
 from targets.cloud.observer import Observer
 from targets.cloud.world import CloudWorld
 from targets.embedded_points import POINTS
@@ -110,6 +111,22 @@ TOPOLOGY = Topology(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """What is open while the target runs."""
+
+    bus: Bus
+    quiet: Quiet
+    pristine: Pristine
+    observer: Observer
+
+    def close(self) -> None:
+        self.bus.close()
+        self.quiet.close()
+        self.pristine.close()
+        self.observer.close()
+
+
 class Embedded(ProcessTarget):
     """The reference control plane on this machine."""
 
@@ -122,20 +139,14 @@ class Embedded(ProcessTarget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._quiet: Quiet | None = None
-        self._seen: dict[str, int] = {}
-        self._bus: Bus | None = None
-        self._pristine: Pristine | None = None
-        self._observer: Observer | None = None
+        self._links: _Links | None = None
         self._connection: Connection | None = None
+        self._seen: dict[str, int] = {}
 
     # ------------------------------------------------------------------ life
 
-    def start(self, instrumentation: Instrumentation, bugs: frozenset[str]) -> None:
-        """Boot everything and write ``clouds.yaml``; see :meth:`.ProcessTarget.start`."""
-        super().start(instrumentation, bugs)
-        self._bus = Bus(f"127.0.0.1:{self.port('bus')}")
-        self._quiet = Quiet({name: self.port(name) for name in _HTTP_SERVICES}, QUIET_PATH)
+    def capture(self, run_dir: Path) -> None:
+        """Keep a copy of all databases, and write ``clouds.yaml``."""
         self.clouds_yaml.write_text(
             _CLOUDS_YAML.format(
                 cloud=CLOUD,
@@ -143,11 +154,12 @@ class Embedded(ProcessTarget):
                 password=PASSWORD,
             )
         )
-
-    def capture(self, run_dir: Path) -> None:
-        """Keep a copy of all databases."""
-        self._pristine = Pristine(run_dir)
-        self._observer = Observer(run_dir, CELLS, HOSTS)
+        self._links = _Links(
+            Bus(f"127.0.0.1:{self.port('bus')}"),
+            Quiet({name: self.port(name) for name in _HTTP_SERVICES}, QUIET_PATH),
+            Pristine(run_dir),
+            Observer(run_dir, CELLS, HOSTS),
+        )
 
     def reset(self, bugs: frozenset[str]) -> None:
         """Restore all databases in place; restart only what is dead, frozen or still busy."""
@@ -157,23 +169,16 @@ class Embedded(ProcessTarget):
     def restore(self, run_dir: Path) -> None:
         """Bring the databases back, and throw away every message."""
         self._purge()
-        if self._pristine:
-            self._pristine.restore()
+        self._open.pristine.restore()
 
     def stop(self) -> None:
         """End every service, and close every file and connection."""
+        super().stop()
         if self._connection:
             self._connection.close()
-        if self._bus:
-            self._bus.close()
-        super().stop()
-        if self._observer:
-            self._observer.close()
-        if self._pristine:
-            self._pristine.close()
-        if self._quiet:
-            self._quiet.close()
-        self._connection = self._bus = self._observer = self._pristine = self._quiet = None
+        if self._links:
+            self._links.close()
+        self._connection = self._links = None
 
     # ------------------------------------------------------------------ the contract
 
@@ -190,9 +195,7 @@ class Embedded(ProcessTarget):
 
     def observe(self) -> CloudWorld:
         """Read all databases, without asking any service."""
-        if self._observer is None:
-            raise TargetError(f"target {self.name} is not started")
-        return self._observer.world()
+        return self._open.observer.world()
 
     def settle(self, deadline_s: float) -> None:
         """Return when no request is being served and no message is queued or in flight.
@@ -218,28 +221,40 @@ class Embedded(ProcessTarget):
     def clean_up(self, client: Connection, deadline_s: float) -> None:
         """Delete all servers, then all volumes and ports, as their user."""
         scope = Scope(client, deadline_s=deadline_s)
-        servers = [server.id for server in client.compute.servers()]
+        with acting_as("", deadline_s):
+            servers = [server.id for server in client.compute.servers()]
+            volumes = [volume.id for volume in client.block_storage.volumes()]
         for server in servers:
             operations.delete_server(scope, server)
         self.settle(deadline_s)
         for server in servers:
             operations.wait_server_gone(scope, server)
-        volumes = [volume.id for volume in client.block_storage.volumes()]
         for volume in volumes:
             operations.delete_volume(scope, volume)
         for volume in volumes:
             operations.wait_volume_gone(scope, volume)
-        for port in client.network.ports():
-            client.network.delete_port(port)
+        with acting_as("", deadline_s):
+            for port in client.network.ports():
+                client.network.delete_port(port)
 
     # ------------------------------------------------------------------ steps
+
+    @property
+    def _open(self) -> _Links:
+        if self._links is None:
+            raise TargetError(f"target {self.name} is not started")
+        return self._links
+
+    @property
+    def _has_bus(self) -> bool:
+        return self.services["bus"].state is not ServiceState.DEAD
 
     def _rest(self, deadline: float) -> dict[str, int]:
         """Wait until each service, and the broker, is at rest; say how much each has done."""
         answers = self._ask_quiet(deadline - time.monotonic())
         pending = [f"{name}: {what}" for name, answer in answers.items() for what in answer.active]
         done = {f"{name} {self.services[name].pid}": a.served for name, a in answers.items()}
-        if self._bus and self.services["bus"].state is not ServiceState.DEAD:
+        if self._has_bus:
             try:
                 # A broker that has just come back knows only what its clients have told it.
                 expected = [
@@ -247,8 +262,8 @@ class Embedded(ProcessTarget):
                     for name in _CONSUMERS
                     if self.services[name].state is ServiceState.READY
                 ]
-                pending += self._bus.drain(max(deadline - time.monotonic(), 0.0), expected)
-                done[f"bus {self.services['bus'].pid}"] = self._bus.stats()["delivered"]
+                pending += self._open.bus.drain(max(deadline - time.monotonic(), 0.0), expected)
+                done[f"bus {self.services['bus'].pid}"] = self._open.bus.stats()["delivered"]
             except BusUnreachable as error:
                 pending.append(f"bus: {error}")
         if pending:
@@ -257,7 +272,7 @@ class Embedded(ProcessTarget):
 
     def _ask_quiet(self, deadline_s: float) -> dict[str, Answer]:
         alive = [n for n in _HTTP_SERVICES if self.services[n].state is not ServiceState.DEAD]
-        return self._quiet.ask(alive, deadline_s) if self._quiet else {}
+        return self._open.quiet.ask(alive, deadline_s)
 
     def _end_what_is_busy(self) -> None:
         """Kill services with a request that never ended: it would write into the next world."""
@@ -266,7 +281,7 @@ class Embedded(ProcessTarget):
                 self.services[name].kill()
         self._purge()
         try:
-            busy = self._bus.drain(_PATIENCE_S) if self._bus else []
+            busy = self._open.bus.drain(_PATIENCE_S) if self._has_bus else []
         except BusUnreachable:
             busy = ["bus"]
         if busy:
@@ -274,8 +289,8 @@ class Embedded(ProcessTarget):
                 self.services[name].kill()
 
     def _purge(self) -> None:
-        if self._bus and self.services["bus"].state is ServiceState.READY:
-            self._bus.purge()
+        if self.services["bus"].state is ServiceState.READY:
+            self._open.bus.purge()
 
 
 def target() -> Embedded:
