@@ -177,15 +177,15 @@ class Engine:
                 strike = places[step.arguments["point"]]
                 self._wait_for_strike(stage, strike)
                 continue
-            if not self._step(stage, step):
+            if not self._step(stage, step, "during"):
                 break
             stage.observe(f"after {step.label or step.operation}")
         stage.end("during")
 
-    def _step(self, stage: Stage, step: Step) -> bool:
+    def _step(self, stage: Stage, step: Step, phase: str) -> bool:
         """Perform one step of the plan; False when it failed in a way the plan does not allow."""
         if step.operation == TOGETHER:
-            return self._together(stage, step.together)
+            return self._together(stage, step.together, phase)
         try:
             stage.perform(step.operation, step.arguments, step.label)
         except OperationIndeterminate:
@@ -193,19 +193,19 @@ class Engine:
         except (OperationFailed, ExpectationFailed) as error:
             if getattr(error, "status", None) in step.allow:
                 return True
-            stage.violate(Violation(STEPS_SUCCEED, f"during {step}", (str(error),)))
+            stage.violate(Violation(STEPS_SUCCEED, f"{phase} {step}", (str(error),)))
             return False
         finally:
             stage.end(step.label, step.operation)
         return True
 
-    def _together(self, stage: Stage, steps: tuple[Step, ...]) -> bool:
+    def _together(self, stage: Stage, steps: tuple[Step, ...], phase: str) -> bool:
         succeeded: list[bool] = []
         errors: list[BaseException] = []
 
         def run(step: Step) -> None:
             try:
-                succeeded.append(self._step(stage, step))
+                succeeded.append(self._step(stage, step, phase))
             except BaseException as error:
                 errors.append(error)
 
@@ -267,7 +267,7 @@ class Engine:
     def _then(self, stage: Stage) -> None:
         if stage.plan.then:
             self._say(stage, "then")
-            if all(self._step(stage, step) for step in stage.plan.then):
+            if all(self._step(stage, step, "then") for step in stage.plan.then):
                 self._settle(stage, "then")
 
     def _clean_up(self, stage: Stage) -> None:

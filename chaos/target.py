@@ -156,9 +156,13 @@ class Change:
     def __str__(self) -> str:
         if self.field:
             return f"{self.table} {self.key}: {self.field} {self.before!r} → {self.after!r}"
-        if self.before is None:
-            return f"{self.table} {self.key}: appeared ({self.after})"
-        return f"{self.table} {self.key}: vanished ({self.before})"
+        word, record = ("vanished", self.before) if self.after is None else ("appeared", self.after)
+        told = ", ".join(
+            f"{f.name} {value!r}"
+            for f in fields(record)
+            if (value := getattr(record, f.name)) is not None and str(value) not in self.key
+        )
+        return f"{self.table} {self.key}: {word}" + (f" ({told})" if told else "")
 
 
 class Record(Protocol):
