@@ -222,8 +222,8 @@ class Embedded(ProcessTarget):
         """Delete all servers, then all volumes and ports, as their user."""
         scope = Scope(client, deadline_s=deadline_s)
         with acting_as("", deadline_s):
-            servers = [server.id for server in client.compute.servers()]
-            volumes = [volume.id for volume in client.block_storage.volumes()]
+            servers = operations.ids(client.compute, "servers")
+            volumes = operations.ids(client.block_storage, "volumes")
         for server in servers:
             operations.delete_server(scope, server)
         self.settle(deadline_s)
@@ -234,7 +234,7 @@ class Embedded(ProcessTarget):
         for volume in volumes:
             operations.wait_volume_gone(scope, volume)
         with acting_as("", deadline_s):
-            for port in client.network.ports():
+            for port in operations.ids(client.network, "ports"):
                 client.network.delete_port(port)
 
     # ------------------------------------------------------------------ steps

@@ -313,6 +313,15 @@ def _show(proxy: Any, path: str, kind: str) -> dict[str, Any] | None:
     return found
 
 
+def ids(proxy: Any, collection: str) -> list[str]:
+    """Return the ids of all ``servers``, ``volumes`` or ``ports`` that the user owns."""
+    from openstack.exceptions import raise_from_response
+
+    response = proxy.get(f"/{collection}")
+    raise_from_response(response)
+    return [found["id"] for found in response.json()[collection]]
+
+
 def _present(found: dict[str, Any] | None, what: str) -> dict[str, Any]:
     if found is None:
         raise OperationFailed(f"{what} does not exist", 404)

@@ -6,10 +6,13 @@ the thread, or one held request would hold all writers.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
@@ -61,13 +64,13 @@ def _server(url: str) -> Engine:
 
 
 def _sqlite(url: str) -> Engine:
+    _use_write_ahead_log(Path(make_url(url).database or ""))
     engine = create_engine(url, pool_size=8, max_overflow=-1)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA journal_mode=WAL")
         # What a killed process wrote is in the kernel already; only a power cut could lose it.
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -80,3 +83,15 @@ def _sqlite(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _use_write_ahead_log(file: Path) -> None:
+    """Let readers and a writer work side by side in ``file``, for good."""
+    directory = os.open(file.parent, os.O_RDONLY)
+    try:
+        # One process at a time: of two that change the mode SQLite fails one, without waiting.
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        with closing(sqlite3.connect(file, BUSY_TIMEOUT_MS / 1000)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        os.close(directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,29 @@ def test_writers_wait_for_each_other_and_lose_no_update(database: Any) -> None:
         thread.join()
     with counter.read() as connection:
         assert connection.scalar(sa.select(table.c.value)) == 80
+
+
+def _open_new(directory: Path, together: Any) -> None:
+    metadata = sa.MetaData()
+    table = sa.Table("counter", metadata, sa.Column("value", sa.Integer))
+    for number in range(100):
+        together.wait()
+        database = Database(f"sqlite:///{directory}/{number}.sqlite")
+        database.create(metadata)
+        with database.transaction() as connection:
+            connection.execute(table.insert(), {"value": 1})
+
+
+@pytest.mark.slow
+def test_processes_may_open_a_new_database_at_the_same_time(tmp_path: Path) -> None:
+    processes = multiprocessing.get_context("spawn")
+    together = processes.Barrier(3, timeout=10)
+    openers = [processes.Process(target=_open_new, args=(tmp_path, together)) for _ in range(3)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join()
+    assert [opener.exitcode for opener in openers] == [0] * 3
 
 
 def test_an_exception_undoes_its_transaction(database: Any) -> None:
