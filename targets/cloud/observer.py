@@ -119,9 +119,12 @@ class Observer:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=10
+    # Not read-only: after a writer was killed amid a commit, a reader must repair the log's index.
+    database = sqlite3.connect(
+        f"file:{path}?mode=rw", uri=True, isolation_level=None, check_same_thread=False, timeout=10
     )
+    database.execute("PRAGMA query_only=ON")
+    return database
 
 
 def _read(database: sqlite3.Connection, sql: str, make: Callable[..., R]) -> tuple[R, ...]:
