@@ -218,14 +218,14 @@ class Bus:
 
     def _introduce(self, link: _Link, again: bool) -> None:
         recovery = next(self._numbers)
+        owed = {recovery: "recovery after the broker's death"} if again else {}
         with self._state:
-            if again:
-                self._working[recovery] = "recovery after the broker's death"
-            for ticket, what in self._working.items():
+            for ticket, what in (self._working | owed).items():
                 link.send({"op": "busy", "ticket": ticket, "what": what})
             for subscription in self._subscriptions:
                 limit = subscription.limit
                 link.send({"op": "consume", "queue": subscription.queue, "limit": limit})
+            self._working |= owed  # not before this broker has been told: it may be dead already
             self._link = link
             self._state.notify_all()
         if again:

@@ -311,6 +311,42 @@ def test_consumers_and_producers_come_back_with_the_broker(tmp_path: Path) -> No
         broker.kill()
 
 
+def test_a_broker_that_dies_again_and_again_leaves_no_ghost_of_work(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
+    consumer, producer = Bus(broker.address), Bus(broker.address)
+    consumer.consume("echo", lambda body: body["word"])
+    for _ in range(3):
+        producer.publish("echo", {"word": "lost?"})
+        broker.kill()
+        broker.start()
+    pending = producer.drain(DEADLINE_S, ["echo"])
+    consumer.close()
+    producer.close()
+    broker.kill()
+    assert pending == []
+
+
+def test_work_that_outlives_the_broker_is_pending_at_the_next_one(tmp_path: Path) -> None:
+    broker, held = Broker(tmp_path), Held()
+    consumer, producer = Bus(broker.address), Bus(broker.address)
+    consumer.consume("compute.host1", held)
+    producer.publish("compute.host1", {"method": "build"})
+    assert held.begun.wait(DEADLINE_S)
+    broker.kill()
+    broker.start()
+    pending = producer.drain(0.3, ["compute.host1"])
+    held.go.set()
+    settled = producer.drain(DEADLINE_S)
+    consumer.close()
+    producer.close()
+    broker.kill()
+    assert (pending, settled) == (["compute.host1: build in flight"], [])
+
+
+def test_drain_waits_for_a_consumer_that_is_to_come(connect: Connect) -> None:
+    assert connect().drain(0.01, ["compute.host9"]) == ["nobody listens to compute.host9"]
+
+
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_frames_survive_being_cut_anywhere(cut: int) -> None:
     data = encode({"op": "ok"}) + encode({"id": 7})

@@ -8,6 +8,7 @@ import pytest
 
 from chaos.control import Crash, Raise, Record
 from chaos.errors import NotReady
+from chaos.target import OperationFailed
 from targets.cloud.world import CloudWorld
 from tests.reference.nova.conftest import Cloud
 
@@ -216,6 +217,17 @@ def test_a_guest_that_ignores_acpi_is_rebooted_hard(cloud: Cloud) -> None:
     cloud.do("server.reboot", made.id, type="SOFT")
     cloud.struck(power_off).release()
     assert state(cloud.settled()) == RUNNING
+
+
+def test_an_attach_without_a_volume_service_is_refused_and_undone(cloud: Cloud) -> None:
+    server_and_volume(cloud)
+    cloud.target.services["volume"].kill()
+    with pytest.raises(OperationFailed) as refused:
+        cloud.do("volume.attach", "vm", "data", wait="")
+    cloud.target.services["volume"].start()
+    world = cloud.settled()
+    assert refused.value.status == 503
+    assert (world.block_devices, world.attachments) == ((), ())
 
 
 def kill_the_broker(cloud: Cloud) -> None:

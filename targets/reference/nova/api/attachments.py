@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from targets.reference.client import BadRequest, NotFound
+from targets.reference.client import BadRequest, NotFound, Unreachable
 from targets.reference.nova import databases, volumes
 from targets.reference.nova.action import Action
 from targets.reference.nova.api import servers
@@ -45,7 +45,8 @@ def attach(server_id: str, volume_id: str, delete_on_termination: bool) -> Block
     whoever deletes it later finds the block device, and with it the reservation.
 
     Raises:
-        HttpError: 400, the volume is not there or not free; 404; 409, not in the present state.
+        HttpError: 400, the volume is not there or not free; 404; 409, not in the present state;
+            503, the volume service is down.
     """
     instance = _ready(server_id, "attach_volume")
     try:
@@ -59,6 +60,11 @@ def attach(server_id: str, volume_id: str, delete_on_termination: bool) -> Block
     except (BadRequest, NotFound) as error:
         device.destroy()
         raise HttpError(400, f"Invalid volume: {error}") from None
+    except Unreachable as error:
+        # Reserved or not: the compute gives back what there is, as soon as it can.
+        device.save(state=DeviceState.DETACHING)
+        ComputeRpc.detach_volume(instance, device.id)
+        raise HttpError(503, str(error)) from None
     reserved = device.save(attachment=attachment)
     if reserved is None:  # the server was deleted meanwhile
         volumes.delete_attachment(attachment)

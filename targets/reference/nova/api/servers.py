@@ -79,9 +79,13 @@ def create(body: dict[str, Any]) -> str:
     this process dies before it has told the conductor.
 
     Raises:
-        HttpError: 400, something it needs is not there or not free; 403, the quota is used up.
+        HttpError: 400, something it needs is not there or not free; 403, the quota is used up; 503,
+            a service that must be asked is down.
     """
-    request = _request(body)
+    try:
+        request = _request(body)
+    except Unreachable as error:
+        raise HttpError(503, str(error)) from None
     request.create()
     InstanceMapping.create(request.instance, request.project_id)
     try:
