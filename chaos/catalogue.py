@@ -120,7 +120,16 @@ def faults() -> Mapping[str, type[Fault]]:
 
 @cache
 def vocabulary(target: str) -> Vocabulary:
-    """The words of one target.
+    """The words of one target, to look them up; :func:`make` gives a target of one's own to start.
+
+    Raises:
+        CatalogueError: there is no such target, or it cannot be imported.
+    """
+    return make(target)
+
+
+def make(target: str) -> Vocabulary:
+    """A new target, and the words that plans for it may use.
 
     ``target`` is an entry point's name, a file ``path/to/system.py`` that defines ``target()``, or
     ``package.module:function``, looked for in the current folder too.
@@ -130,10 +139,10 @@ def vocabulary(target: str) -> Vocabulary:
     """
     if target.endswith(".py") or ":" in target:
         module, name = _own_module(target)
-        make: Callable[[], Target] | None = getattr(module, name, None)
-        if make is None:
+        factory: Callable[[], Target] | None = getattr(module, name, None)
+        if factory is None:
             raise CatalogueError(f"{module.__file__} defines no function `{name}()`")
-        return Vocabulary(make(), faults(), collect(module))
+        return Vocabulary(factory(), faults(), collect(module))
     known = _entries(TARGETS)
     if target not in known:
         raise CatalogueError(

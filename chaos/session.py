@@ -22,7 +22,7 @@ from typing import Any, Self
 from ruamel.yaml import YAML
 
 from chaos.bind import BoundPlan, bind
-from chaos.catalogue import Vocabulary, vocabulary
+from chaos.catalogue import Vocabulary, make
 from chaos.control import Controller
 from chaos.engine import Engine
 from chaos.errors import PlanError, nearest
@@ -107,7 +107,7 @@ class Session:
     _fault_marks: dict[str, int] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
-        self.words = vocabulary(self.target)
+        self.words = make(self.target)
         self.label = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.run_dir = Path(tempfile.mkdtemp(prefix=f"chaos-{self.label}-"))
         self._reaper = Reaper(self.label, self.run_dir, remove_run_dir=not self.keep)

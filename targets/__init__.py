@@ -1,0 +1,1 @@
+"""Systems under test, and the runners that start them."""

@@ -1,1 +1,1 @@
-"""What every OpenStack-shaped target shares: the world it shows and the operations of its client."""
+"""What every OpenStack-shaped target shares: the world it shows, what its client can do."""

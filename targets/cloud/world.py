@@ -94,7 +94,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """The volume service's side of a block device; ``status`` is reserved, attaching or attached."""
+    """The volume service's side of a block device: reserved, attaching or attached."""
 
     id: str
     volume: str
@@ -139,7 +139,7 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What really runs, or could run, on a hypervisor; ``power`` is running, shutdown or crashed."""
+    """What runs, or could run, on a hypervisor; ``power`` is running, shutdown or crashed."""
 
     host: str
     uuid: str

@@ -116,7 +116,8 @@ def launch(controller: Controller) -> Iterator[Launch]:
 
     yield start
     for service in started:
-        if service.process.returncode is None:
+        assert service.process.stdin is not None
+        if not service.process.stdin.closed:
             service.stop()
 
 

@@ -36,7 +36,7 @@ VM_STATES = (ACTIVE, STOPPED, BUILDING)
 
 @pytest.mark.parametrize(
     ("task_state", "power_state", "vm_state"),
-    product(MATRIX, (RUNNING, SHUTDOWN, CRASHED), VM_STATES),
+    list(product(MATRIX, (RUNNING, SHUTDOWN, CRASHED), VM_STATES)),
 )
 def test_a_reboot_is_retried_as_the_matrix_says(
     task_state: Task, power_state: Power, vm_state: Vm
@@ -50,12 +50,12 @@ def test_no_other_task_is_a_reboot(task_state: Task | None) -> None:
     assert reboot_retry(task_state, ACTIVE, SHUTDOWN) is None
 
 
-@pytest.mark.parametrize(("vm_state", "power_state"), product(Vm, Power))
+@pytest.mark.parametrize(("vm_state", "power_state"), list(product(Vm, Power)))
 def test_a_delete_goes_on_whatever_else_the_record_says(vm_state: Vm, power_state: Power) -> None:
     assert decide(Task.DELETING, vm_state, power_state) == Recovery.DELETE
 
 
-@pytest.mark.parametrize(("task_state", "power_state"), product(sorted(BUILD_TASKS), Power))
+@pytest.mark.parametrize(("task_state", "power_state"), list(product(sorted(BUILD_TASKS), Power)))
 def test_a_build_that_stopped_is_given_up(task_state: Task, power_state: Power) -> None:
     assert decide(task_state, BUILDING, power_state) == Recovery.ABANDON_BUILD
 
