@@ -16,8 +16,11 @@ from targets.reference.nova.tables import BLOCK_DEVICES, INSTANCES
 
 
 class DeviceState(StrEnum):
-    """How far the volume is. A detach begins by saying so: from then on the volume is its user's
-    again, whatever else becomes of the server."""  # noqa: D205, D209
+    """How far the volume is.
+
+    A detach begins by saying so: from then on the volume is its user's again, whatever else becomes
+    of the server.
+    """
 
     ATTACHING = "attaching"
     ATTACHED = "attached"

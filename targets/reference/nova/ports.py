@@ -20,7 +20,7 @@ def create(instance: str, host: str) -> dict[str, str]:
         "device_owner": OWNER,
         "binding:host_id": host,
     }
-    return _summary(_SERVICE.post("/v2.0/ports", {"port": port})["port"], made=True)
+    return _summary(_SERVICE.post("/v2.0/ports", {"port": port})["port"])
 
 
 def bind(port: str, instance: str, host: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def bind(port: str, instance: str, host: str) -> dict[str, str]:
         NotFound: there is no such port.
     """
     values = {"device_id": instance, "device_owner": OWNER, "binding:host_id": host}
-    return _summary(_SERVICE.put(f"/v2.0/ports/{port}", {"port": values})["port"], made=False)
+    return _summary(_SERVICE.put(f"/v2.0/ports/{port}", {"port": values})["port"])
 
 
 def is_free(port: str) -> bool:
@@ -64,11 +64,10 @@ def unbind(port: str) -> None:
         _SERVICE.put(f"/v2.0/ports/{port}", {"port": nobody})
 
 
-def _summary(port: dict[str, Any], made: bool) -> dict[str, str]:
+def _summary(port: dict[str, Any]) -> dict[str, str]:
     return {
         "id": port["id"],
         "mac": port["mac_address"],
         "ip": port["fixed_ips"][0]["ip_address"],
         "network": "private",
-        "made": "yes" if made else "",
     }
