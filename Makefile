@@ -4,23 +4,26 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help chaos test lint bench clean
+.PHONY: help chaos test lint schema bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 chaos: $(READY) ## run the headline plans on the embedded reference control plane, write the report
-	$(BIN)/chaos run suites
+	@$(BIN)/chaos run suites
 
 test: $(READY) ## pass the framework's own tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 lint: $(READY) ## types, style, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+schema: $(READY) ## write docs/plan.schema.json again
+	$(BIN)/chaos schema --target reference > docs/plan.schema.json
 
 bench: $(READY) ## measure what the README claims
 	@for bench in bench/*.py; do echo; echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

@@ -1,4 +1,4 @@
-"""Finding what others provide: targets, kinds of fault, invariants, reports.
+"""Finding what others provide: targets, kinds of fault, invariants, suites, reports.
 
 Each is an entry point of the group named below, so an installed package can add its own; a target
 can also be a plain Python file or module with a function that returns it and, beside that,
@@ -26,6 +26,7 @@ from chaos.target import Target
 TARGETS = "chaos.targets"
 FAULTS = "chaos.faults"
 INVARIANTS = "chaos.invariants"
+SUITES = "chaos.suites"
 REPORTS = "chaos.reports"
 
 
@@ -152,6 +153,21 @@ def make(target: str) -> Vocabulary:
     found = _load(known[target])()
     library = _entries(INVARIANTS).get(target)
     return Vocabulary(found, faults(), collect(_load(library)) if library else {})
+
+
+def suites(target: str) -> Path:
+    """The folder of plans that is installed for a target.
+
+    Raises:
+        CatalogueError: there is none.
+    """
+    known = _entries(SUITES)
+    if target not in known:
+        raise CatalogueError(
+            f"no plans are installed for the target `{target}`: say which to run, "
+            "`chaos run PLAN|FOLDER...`"
+        )
+    return Path(_load(known[target]).__file__).parent
 
 
 def report(name: str) -> Callable[..., None]:

@@ -23,7 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_TARGET = "reference"
 DEFAULT_RESULTS = Path("chaos-results")
 
-out = Console()
+# A log or a pipe has no width: do not cut what a person will read there.
+_WIDTH = None if sys.stdout.isatty() else 160
+out = Console(width=_WIDTH)
 err = Console(stderr=True)
 
 
@@ -75,14 +77,14 @@ def main() -> None:
     must hold once it has recovered. Start with:
 
     \b
-      chaos run suites            run every plan in a folder, write a report
+      chaos run                   run the plans that come with the reference, write a report
       chaos points                the points where a fault can strike
       chaos validate my.plan.yaml check a plan without running it
     """
 
 
 @main.command()
-@_paths
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PLAN|FOLDER]...")
 @_target
 @_results
 @click.option("--plan", "only", multiple=True, metavar="NAME", help="Only this plan; repeatable.")
@@ -108,12 +110,18 @@ def run(
 
     Each plan runs with all bug switches off, which must PASS, and with each of its bug switches
     on, which must FAIL and name the defect. Exit status 0 only if every verdict is as expected.
+    Without PLAN or FOLDER, runs all plans that are installed for the target.
     """
+    from chaos.catalogue import suites
     from chaos.errors import nearest
     from chaos.loader import find, load
     from chaos.session import Case, cases
 
-    sources = [source for path in find(paths) for source in load(path)]
+    sources = [
+        source
+        for path in find(paths or [suites(target or DEFAULT_TARGET)])
+        for source in load(path)
+    ]
     names = {source.plan.name for source in sources}
     for name in only:
         if name not in names:
@@ -199,17 +207,29 @@ def _mark(trial: Trial) -> str:
 def _line(trial: Trial) -> str:
     rounds = f", {trial.rounds} rounds" if trial.rounds > 1 else ""
     bug = rf"\[{trial.bug}]" if trial.bug else ""
-    return f"{_mark(trial)} {trial.plan}{bug}: {trial.verdict} ({trial.duration_s:.2f} s{rounds})"
+    took = f"({trial.duration_s:.2f} s{rounds})"
+    return f"{_mark(trial)} {trial.plan}{bug}: {_verdict(trial)} {took}"
+
+
+def _verdict(trial: Trial) -> str:
+    """The verdict, and in words how it relates to the expected one."""
+    verdict = trial.verdict or "none"
+    if trial.verdict != trial.expected:
+        return f"[red]{verdict}[/], expected {trial.expected}"
+    if not trial.as_expected:
+        return f"[red]{verdict}[/] of the wrong invariant"
+    return f"{verdict}, as it must" if trial.bug else verdict
 
 
 def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence[Path]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "plan", "bug switch", "verdict", "expected", "rounds", "seconds"):
-        table.add_column(column, justify="right" if column in {"rounds", "seconds"} else "left")
+    for column in ("", "plan", "bug switch", "verdict", "rounds", "seconds"):
+        right = column in {"rounds", "seconds"}
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for trial in trials:
         table.add_row(
-            _mark(trial), trial.plan, trial.bug or "off", trial.verdict or "none",
-            trial.expected, str(trial.rounds), f"{trial.duration_s or 0:.2f}",
+            _mark(trial), trial.plan, trial.bug or "off", _verdict(trial),
+            str(trial.rounds), f"{trial.duration_s or 0:.2f}",
         )  # fmt: skip
     out.print(table)
     for trial in trials:

@@ -1,9 +1,10 @@
 """Races: several actors held at points and let go one at a time, in every order.
 
-Each actor (a labelled step of one ``together``) stops at each of the listed points. When all are
-held or have ended, one of them is let go to its next point. The orders of those choices are walked
-depth first, one round for each, so that every interleaving of the listed points is executed once.
-The walk needs no model of the target: what can be chosen is seen while it runs.
+Each actor (a labelled step of one ``together``) stops at each of the listed points until its
+request is answered. When all are held or answered, one of them is let go to its next point. The
+orders of those choices are walked depth first, one round for each, so that every interleaving of
+the listed points is executed once. The walk needs no model of the target: what can be chosen is
+seen while it runs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -143,6 +145,8 @@ class Race(Fault):
         }
         racing = Racing(stage, arms, variation)
         stage.react("race", racing.run)
+        for actor in self.actors:
+            stage.react(f"race-{actor}", partial(racing.retire, actor))
         return racing
 
 
@@ -166,6 +170,15 @@ class Racing(Strike):
         self._finished = True
         self.stage.tell(Kind.STEP, "plan", "race", f"the order was {self.order}")
 
+    def retire(self, actor: str) -> None:
+        """Once an actor's request is answered, hold nothing of what it still causes.
+
+        When that comes to a point is a matter of time, and would make the orders one too.
+        """
+        self.stage.wait_ended(actor, self.stage.deadline_s)
+        for arm in self.arms[actor]:
+            arm.disarm()
+
     def _let_go(self) -> None:
         until = time.monotonic() + self.stage.deadline_s
         while ready := self._all_waiting(max(0.0, until - time.monotonic())):
@@ -188,7 +201,10 @@ class Racing(Strike):
 
         def held() -> dict[str, Hit | None]:
             waiting = {hit.request: hit for hit in stage.hits if not hit.released}
-            return {actor: waiting.get(stage.requests[actor]) for actor in self.arms}
+            return {
+                actor: None if actor in stage.ended else waiting.get(stage.requests[actor])
+                for actor in self.arms
+            }
 
         def decided() -> bool:
             ended = stage.ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ def test_a_misspelt_word_violates_the_schema(wrong: dict[str, Any]) -> None:
     jsonschema.validate(good, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**good, **wrong}, schema)
+
+
+def test_the_published_schema_is_the_one_of_the_reference() -> None:
+    published = json.loads((ROOT / "docs/plan.schema.json").read_text())
+    assert published == plan_schema(vocabulary("reference")), "run `make schema`"
 
 
 def test_without_a_target_any_word_is_allowed() -> None:
