@@ -285,7 +285,9 @@ class Engine:
 
     def _judge(self, stage: Stage, schedule: str) -> Outcome:
         wanted = stage.plan.invariants
-        violations = tuple(v for v in stage.violations if wanted is None or v.invariant in wanted)
+        judged = [v for v in stage.violations if wanted is None or v.invariant in wanted]
+        # A step that failed is mostly a consequence: what it follows from is told first.
+        violations = tuple(sorted(judged, key=lambda v: v.invariant == STEPS_SUCCEED))
         if violations:
             reason = "\n".join(map(str, violations))
             return Outcome(Verdict.FAIL, reason, violations, schedule=schedule)
