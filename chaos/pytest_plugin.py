@@ -89,6 +89,7 @@ class PlanFile(pytest.File):
         """One item for each case; every word of the plan is checked here."""
         state = self.config.stash[_STATE]
         state.refuse_shadowing()
+        from chaos.catalogue import vocabulary
         from chaos.errors import ChaosError
         from chaos.loader import load
         from chaos.session import Case, cases
@@ -96,14 +97,15 @@ class PlanFile(pytest.File):
         try:
             for source in load(self.path):
                 target = state.target_of(source.plan)
+                source.bind(vocabulary(target))
                 chosen = cases(source, bugs=not self.config.getoption("chaos_no_bugs"))
-                if self.config.getoption("chaos_bug"):
-                    wanted = self.config.getoption("chaos_bug")
-                    chosen = [case for case in chosen if case.bug in wanted]
+                wanted = self.config.getoption("chaos_bug")
                 for case in chosen:
-                    ordered = Case(case.plan, case.bug, source, state.order)
-                    yield PlanItem.from_parent(self, name=ordered.name, case=ordered, target=target)
-                source.bind(state.words(target))
+                    if not wanted or case.bug in wanted:
+                        ordered = Case(case.plan, case.bug, source, state.order)
+                        yield PlanItem.from_parent(
+                            self, name=ordered.name, case=ordered, target=target
+                        )
         except ChaosError as error:
             raise self.CollectError(str(error)) from None
 
@@ -188,8 +190,9 @@ class Chaos:
     def bind(self, plan: Plan) -> BoundPlan:
         """Check every word of a plan without running it."""
         from chaos.bind import bind
+        from chaos.catalogue import vocabulary
 
-        return bind(plan, self._state.words(self.target))
+        return bind(plan, vocabulary(self.target))
 
 
 @pytest.fixture
@@ -258,12 +261,6 @@ class ChaosState:
             if hidden:
                 raise pytest.UsageError(hidden)
             self._checked = True
-
-    def words(self, target: str) -> Any:
-        """The vocabulary of a target."""
-        from chaos.catalogue import vocabulary
-
-        return vocabulary(target)
 
     def session(self, target: str) -> Session:
         """The running session of a target; only one runs at a time in a process."""

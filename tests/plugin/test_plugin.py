@@ -151,13 +151,16 @@ def test_without_a_chaos_test_nothing_is_written_and_nothing_heavy_imported(
     assert not (project.path / "chaos-results").exists()
 
 
-def test_a_package_of_the_user_that_hides_ours_is_one_clear_error(project: pytest.Pytester) -> None:
+@pytest.mark.parametrize("name", ["chaos", "faults", "targets", "suites", "reports"])
+def test_a_package_of_the_user_that_hides_ours_is_one_clear_error(
+    project: pytest.Pytester, name: str
+) -> None:
     project.makefile(".plan.yaml", crash=PLAN)
-    project.mkpydir("faults")
+    project.mkpydir(name)
     result = project.run(sys.executable, "-m", "pytest")
     assert result.ret != 0
     text = result.stdout.str() + result.stderr.str()
-    assert f"Your package `faults` at {project.path / 'faults'} hides ours" in text
+    assert f"Your package `{name}` at {project.path / name} hides ours" in text
     assert "Traceback" not in text
 
 
