@@ -74,12 +74,10 @@ class Race(Fault):
 
     actors: tuple[str, ...] = Field(min_length=2, description="labels of steps in one `together`")
     points: tuple[Location, ...] = Field(min_length=1, description="where each of them is held")
-    orders: Literal["all"] | int = Field(
-        "all", description="`all`, or at most how many; more than this is an ERROR for `all`"
+    orders: Literal["all"] | int | tuple[str, ...] = Field(
+        "all", description="`all`, the first N, or a list such as `[first second first]`"
     )
-    limit: int = Field(
-        1000, ge=1, description="a race of more orders is refused: list fewer points"
-    )
+    limit: int = Field(1000, ge=1, description="`all` refuses more orders than this")
 
     def references(self) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
         """Points and actors must exist."""
@@ -89,7 +87,7 @@ class Race(Fault):
             yield ("points", index), "point", location.point
 
     def variations(self, order: str = "") -> Iterator[Variation]:
-        """Every order; or just the given one, such as ``first second second``.
+        """Every order, the stated ones, or just the given one, such as ``first second second``.
 
         Raises:
             Vacuous: after the last order, when a listed point never held anybody or there was
@@ -97,25 +95,31 @@ class Race(Fault):
         """
         if order:
             yield Order(self._read(order))
-            return
+        elif isinstance(self.orders, tuple):
+            for stated in self.orders:
+                yield Order(self._read(stated))
+        else:
+            yield from self._walk(self.limit if self.orders == "all" else self.orders)
+
+    def _walk(self, most: int) -> Iterator[Variation]:
         walked = 0
         passed: set[str] = set()
         following: tuple[str, ...] | None = ()
-        while following is not None and (self.orders == "all" or walked < self.orders):
-            if walked == self.limit:
-                raise ChaosError(
-                    f"this race has more than {self.limit} orders; list fewer points or actors, "
-                    "set `orders: N` for the first N, or raise `limit`"
-                )
+        while following is not None and walked < most:
             current = Order(following)
             yield current
             walked += 1
             passed |= current.passed
             following = current.following()
+        if following is not None and self.orders == "all":
+            raise ChaosError(
+                f"this race has more than {most} orders; list fewer points or actors, "
+                "set `orders: N` for the first N, or raise `limit`"
+            )
         never = [str(location) for location in self.points if str(location) not in passed]
         if never:
             raise Vacuous(f"no actor was ever held at {', '.join(never)} in {walked} orders")
-        if walked < 2 and self.orders != 1:
+        if walked < 2 and most > 1:
             raise Vacuous(
                 "there was only one order: the actors never waited at the points at the same time"
             )

@@ -71,6 +71,12 @@ def test_a_race_at_a_point_that_nobody_reaches_is_vacuous(ledger: Ledger) -> Non
     assert "before teller.recover" in outcome.reason
 
 
+def test_a_plan_can_state_its_orders(ledger: Ledger) -> None:
+    stated = ["second first second first", "first second second first"]
+    ledger.run(race(points=("before transfer.debit", "after transfer.debit"), orders=stated))
+    assert orders(ledger) == stated
+
+
 def test_fewer_orders_can_be_asked_for(ledger: Ledger) -> None:
     ledger.run(race(points=("before transfer.debit", "after transfer.debit"), orders=3))
     assert len(orders(ledger)) == 3
