@@ -9,15 +9,24 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from chaos.bind import BoundPlan
 from chaos.control import ArmRequest, Controller, Hit, Record
-from chaos.errors import ChaosError, NotSettled, Vacuous, VerdictError
+from chaos.errors import ChaosError, NotSettled, Vacuous
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Event, History, Kind
-from chaos.invariant import RECOVERABLE, SETTLES, STEPS_SUCCEED, Checked, Violation
+from chaos.invariant import (
+    RECOVERABLE,
+    SERVICES_LIVE,
+    SETTLES,
+    STEPS_SUCCEED,
+    Checked,
+    Violation,
+)
 from chaos.plan import REACH, TOGETHER, Injection, Step
 from chaos.point import When
 from chaos.stage import Stage
@@ -73,29 +82,20 @@ class Engine:
 
         ``bugs`` are switched on in the target meanwhile; ``order`` asks for one order of a race.
         """
+        outcome = Outcome(Verdict.ERROR, "the plan was not executed", rounds=0)
         try:
-            return self._run(bound, bugs, order)
-        except VerdictError as verdict:
-            kind = Verdict.VACUOUS if isinstance(verdict, Vacuous) else Verdict.ERROR
-            return Outcome(kind, str(verdict))
-        except ChaosError as error:
-            return Outcome(Verdict.ERROR, f"{type(error).__name__}: {error}")
-
-    def _run(self, bound: BoundPlan, bugs: frozenset[str], order: str) -> Outcome:
-        outcome = Outcome(Verdict.ERROR, "the plan was not executed")
-        number = 0
-        for variation in self._variations(bound, order):
-            number += 1
-            if self._dirty or self._bugs != bugs:
-                self.target.reset(bugs)
-                self._dirty, self._bugs = False, bugs
-            outcome = self._round(bound, variation, number)
-            if outcome.verdict is not Verdict.PASS:
-                self._dirty = True
-                break
-        return Outcome(
-            outcome.verdict, outcome.reason, outcome.violations, number, outcome.schedule
-        )
+            for variation in self._variations(bound, order):
+                if self._dirty or self._bugs != bugs:
+                    self.target.reset(bugs)
+                    self._dirty, self._bugs = False, bugs
+                number = outcome.rounds + 1
+                outcome = replace(self._round(bound, variation, number), rounds=number)
+                if outcome.verdict is not Verdict.PASS:
+                    break
+        except Exception as error:
+            self._dirty = True
+            return replace(_broken(error), rounds=outcome.rounds)
+        return outcome
 
     @staticmethod
     def _variations(bound: BoundPlan, order: str) -> Iterator[Variation]:
@@ -115,17 +115,14 @@ class Engine:
         try:
             with self._undoing(stage):
                 self._play(stage, bound.faults, variation)
-            outcome = self._judge(stage, str(variation))
-        except Vacuous as vacuous:
-            outcome = Outcome(Verdict.VACUOUS, str(vacuous), schedule=str(variation))
-        except ChaosError as error:
-            outcome = Outcome(
-                Verdict.ERROR, f"{type(error).__name__}: {error}", schedule=str(variation)
-            )
-        except Exception:
-            outcome = Outcome(Verdict.ERROR, traceback.format_exc(), schedule=str(variation))
+            outcome = self._judge(stage)
+        except Exception as error:
+            outcome = _broken(error)
         finally:
             self._stage = None
+        outcome = replace(outcome, schedule=str(variation))
+        # Also a violation that the plan does not judge leaves something behind.
+        self._dirty = self._dirty or bool(stage.violations) or outcome.verdict is not Verdict.PASS
         self.on_round(number, outcome, history)
         return outcome
 
@@ -171,11 +168,11 @@ class Engine:
 
     def _during(self, stage: Stage, strikes: list[tuple[Injection, Strike]]) -> None:
         self._say(stage, "during")
-        places = {str(injection.at): strike for injection, strike in strikes}
         for step in stage.plan.during:
             if step.operation == REACH:
-                strike = places[step.arguments["point"]]
-                self._wait_for_strike(stage, strike)
+                for injection, strike in strikes:
+                    if str(injection.at) == step.arguments["point"]:
+                        self._wait_for_strike(stage, strike)
                 continue
             if not self._step(stage, step, "during"):
                 break
@@ -283,15 +280,17 @@ class Engine:
         if leaks:
             stage.violate(Violation(RECOVERABLE, "cleaned up", tuple(map(str, leaks))))
 
-    def _judge(self, stage: Stage, schedule: str) -> Outcome:
+    def _judge(self, stage: Stage) -> Outcome:
+        deaths = tuple(unexplained_deaths(stage.history))
+        stage.violate(Violation(SERVICES_LIVE, "round", deaths) if deaths else None)
         wanted = stage.plan.invariants
         judged = [v for v in stage.violations if wanted is None or v.invariant in wanted]
         # A step that failed is mostly a consequence: what it follows from is told first.
         violations = tuple(sorted(judged, key=lambda v: v.invariant == STEPS_SUCCEED))
         if violations:
             reason = "\n".join(map(str, violations))
-            return Outcome(Verdict.FAIL, reason, violations, schedule=schedule)
-        return Outcome(Verdict.PASS, schedule=schedule)
+            return Outcome(Verdict.FAIL, reason, violations)
+        return Outcome(Verdict.PASS)
 
     # ------------------------------------------------------------------ around it
 
@@ -300,9 +299,6 @@ class Engine:
         """Whatever happens inside, nothing of the fault outlives it."""
         try:
             yield
-        except BaseException:
-            self._dirty = True
-            raise
         finally:
             self.undo.undo_all()  # first: a frozen service could not answer
             self.controller.disarm_all()
@@ -363,6 +359,28 @@ def _bring_back(service: Service) -> None:
     if service.state is ServiceState.FROZEN:
         service.thaw()
     service.start()
+
+
+def _broken(error: Exception) -> Outcome:
+    """What an exception says: a verdict of its own, one of our messages, or a defect of ours."""
+    if isinstance(error, Vacuous):
+        return Outcome(Verdict.VACUOUS, str(error))
+    if isinstance(error, ChaosError):
+        return Outcome(Verdict.ERROR, f"{type(error).__name__}: {error}")
+    return Outcome(Verdict.ERROR, "".join(traceback.format_exception(error)))
+
+
+def unexplained_deaths(history: History) -> Iterator[str]:
+    """A sentence for each service that ended though nobody killed it."""
+    explained: Counter[str] = Counter()
+    for event in history.of(Kind.HIT, Kind.SERVICE):
+        if event.name == "killed" or event.data.get("action") == "crash":
+            explained[event.lane] += 1
+        elif event.kind is Kind.SERVICE and event.name == "exited":
+            explained[event.lane] -= 1
+            if explained[event.lane] < 0:
+                how = event.data.get("signal") or event.data.get("code")
+                yield f"{event.lane} ended by itself ({how}); see its log"
 
 
 def _varies(fault: Fault) -> bool:

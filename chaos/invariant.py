@@ -22,12 +22,16 @@ STEPS_SUCCEED = "steps-succeed"
 SETTLES = "settles"
 """Built in: nothing is queued or in flight by the settle deadline."""
 
+SERVICES_LIVE = "services-live"
+"""Built in: no service ends but by a fault of the plan."""
+
 RECOVERABLE = "recoverable"
 """Built in: deleting what the plan made, as its user would, restores the world from before."""
 
 BUILT_IN = {
     STEPS_SUCCEED: "every client operation succeeds, or fails as the plan allows",
     SETTLES: "nothing is queued or in flight by the settle deadline",
+    SERVICES_LIVE: "no service ends but by a fault of the plan",
     RECOVERABLE: "deleting what the plan made brings back the world from before the plan",
 }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import pytest
 
 from chaos.history import Kind
-from chaos.plan import Injection, Location, Plan, Recovery, inject, reach, step
+from chaos.plan import Injection, Location, Plan, Recovery, inject, reach, step, together
 from chaos.point import When
+from chaos.target import Operation, Scope
 from chaos.verdict import Verdict
 from tests.conftest import Ledger
 
@@ -91,6 +94,43 @@ def test_a_service_that_is_not_brought_back_does_not_settle(ledger: Ledger) -> N
     outcome = ledger.run(plan(CRASH, recover=(), settle=0.3))
     assert outcome.violated == ("settles",)
     assert "transfers not finished" in outcome.reason
+
+
+def test_a_service_that_dies_of_something_else_fails(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teller = ledger.session.words.target.services["teller"]
+
+    def kill_from_outside(_: Scope) -> None:
+        assert teller.pid is not None
+        os.kill(teller.pid, signal.SIGKILL)
+        assert teller.wait_dead(5)
+
+    stranger = Operation("stranger.kill", kill_from_outside)
+    monkeypatch.setitem(ledger.session.words.target.operations, stranger.name, stranger)
+    outcome = ledger.run(
+        plan(
+            inject("delay", at="before transfer.debit", seconds=0.001),
+            during=(TRANSFER, step("stranger.kill")),
+        )
+    )
+    assert outcome.violated == ("services-live",)
+    assert "teller ended by itself (9)" in outcome.reason
+
+
+def test_a_race_without_a_choice_counts_its_rounds(ledger: Ledger) -> None:
+    outcome = ledger.run(
+        plan(
+            inject("race", actors=["only", "other"], points=["before teller.recover"]),
+            during=(
+                together(
+                    TRANSFER.model_copy(update={"label": "only"}),
+                    step("account.open", name="carol", amount=1, label="other"),
+                ),
+            ),
+        )
+    )
+    assert (outcome.verdict, outcome.rounds) == (Verdict.VACUOUS, 1)
 
 
 def test_only_the_invariants_that_a_plan_names_are_judged(ledger: Ledger) -> None:
