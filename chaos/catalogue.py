@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -77,6 +79,29 @@ def shadowing() -> str:
     return "\n".join(hidden)
 
 
+@contextmanager
+def _blaming(target: str) -> Iterator[None]:
+    """Make of what a target of the user's own raises one message that says where it did."""
+    try:
+        yield
+    except ChaosError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise CatalogueError(f"the target `{target}` is broken: {_where(error)}{what}") from error
+
+
+def _where(error: Exception) -> str:
+    """The last line of the user's own that ``error`` came through; '' when its message tells."""
+    if isinstance(error, SyntaxError):
+        return ""
+    ours = Path(__file__).resolve().parent.parent
+    hidden = ("<", *(str(ours / name) for name in ("chaos", "targets", "faults")))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(hidden)]
+    return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
+
+
 def _own_module(target: str) -> tuple[ModuleType, str]:
     if target.endswith(".py"):
         return _module_of(Path(target)), "target"
@@ -139,11 +164,12 @@ def make(target: str) -> Vocabulary:
         CatalogueError: there is no such target, or it cannot be imported.
     """
     if target.endswith(".py") or ":" in target:
-        module, name = _own_module(target)
-        factory: Callable[[], Target] | None = getattr(module, name, None)
-        if factory is None:
-            raise CatalogueError(f"{module.__file__} defines no function `{name}()`")
-        return Vocabulary(factory(), faults(), collect(module))
+        with _blaming(target):
+            module, name = _own_module(target)
+            factory: Callable[[], Target] | None = getattr(module, name, None)
+            if factory is None:
+                raise CatalogueError(f"{module.__file__} defines no function `{name}()`")
+            return Vocabulary(factory(), faults(), collect(module))
     known = _entries(TARGETS)
     if target not in known:
         raise CatalogueError(

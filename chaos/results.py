@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from chaos import catalogue
+from chaos.errors import ChaosError
 from chaos.journal import Journal
 
 JOURNAL = "journal.sqlite"
@@ -17,14 +19,20 @@ def begin(results: Path, part: str = "") -> Journal:
 
     ``part`` names one of several processes of a run: its journal is a file of its own, which
     :func:`absorb_parts` puts into the run's.
+
+    Raises:
+        ChaosError: nothing can be written there.
     """
-    results.mkdir(parents=True, exist_ok=True)
-    if part:
-        return Journal(results / f".{part}.part.sqlite")
-    for name in (JOURNAL, *FILES.values()):
-        for suffix in ("", "-wal", "-shm"):
-            (results / f"{name}{suffix}").unlink(missing_ok=True)
-    return Journal(results / JOURNAL)
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        if part:
+            return Journal(results / f".{part}.part.sqlite")
+        for name in (JOURNAL, *FILES.values()):
+            for suffix in ("", "-wal", "-shm"):
+                (results / f"{name}{suffix}").unlink(missing_ok=True)
+        return Journal(results / JOURNAL)
+    except (OSError, sqlite3.Error) as error:
+        raise ChaosError(f"no results can be written to the folder {results}: {error}") from error
 
 
 def write_reports(journal: Journal, results: Path) -> list[Path]:

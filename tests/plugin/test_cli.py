@@ -119,3 +119,22 @@ def test_a_mistake_is_one_message_without_a_traceback(
     done = chaos(*arguments, cwd=tmp_path, expect=2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def target(:", "system.py, line 1"),
+        ("import nowhere", "system.py:1: ModuleNotFoundError: No module named 'nowhere'"),
+        ("def target():\n    return 1 / 0", "system.py:2: ZeroDivisionError: division by zero"),
+        ("", "defines no function `target()`"),
+    ],
+    ids=["syntax", "import", "call", "empty"],
+)
+def test_a_broken_target_of_ones_own_is_one_message_that_says_where(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "system.py").write_text(text)
+    done = chaos("points", "--target", "system.py", cwd=tmp_path, expect=2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
