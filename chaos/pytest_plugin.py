@@ -7,9 +7,10 @@ Everything heavy is imported when the first chaos test is collected or run.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from chaos.session import Case, Session
     from chaos.verdict import Outcome
 
+T = TypeVar("T")
 SUFFIXES = (".plan.yaml", ".plan.yml")
 _STATE = pytest.StashKey["ChaosState"]()
 
@@ -156,11 +158,23 @@ def _raise_unless_expected(outcome: Outcome, case: Case) -> None:
     outcome.raise_for_verdict()
 
 
+def _without_our_frames(act: Callable[[], T]) -> T:
+    """What ``act`` returns; our own errors are a message, and how we got there would hide it."""
+    from chaos.errors import ChaosError
+
+    __tracebackhide__ = True
+    try:
+        return act()
+    except ChaosError as error:
+        raise error.with_traceback(None) from None
+
+
 class Chaos:
     """What the ``chaos`` fixture gives: run plans written in Python."""
 
-    def __init__(self, state: ChaosState, target: str) -> None:
+    def __init__(self, state: ChaosState, target: str, test: str = "") -> None:
         self._state = state
+        self._test = test
         self.target = target
 
     def run(self, plan: Plan, *, bug: str = "", order: str = "") -> Outcome:
@@ -169,9 +183,8 @@ class Chaos:
         Raises:
             PlanError: the plan uses words that the target does not have.
         """
-        from chaos.session import Case
-
-        return self._state.session(self.target).run(Case(plan, bug, order=order))
+        __tracebackhide__ = True
+        return _without_our_frames(lambda: self._run(plan, bug, order))
 
     def check(self, plan: Plan, *, bug: str = "") -> Outcome:
         """Run ``plan`` and require PASS; with a bug switch, a FAIL that names the defect.
@@ -180,12 +193,22 @@ class Chaos:
             VerdictError: the verdict is another one.
             PlanError: the plan uses words that the target does not have.
         """
+        __tracebackhide__ = True
+        return _without_our_frames(lambda: self._check(plan, bug))
+
+    def _check(self, plan: Plan, bug: str) -> Outcome:
         from chaos.session import Case
 
-        __tracebackhide__ = True
-        outcome = self.run(plan, bug=bug)
+        outcome = self._run(plan, bug)
         _raise_unless_expected(outcome, Case(plan, bug))
         return outcome
+
+    def _run(self, plan: Plan, bug: str, order: str = "") -> Outcome:
+        from chaos.session import Case
+
+        command = f"pytest {shlex.quote(self._test)}" if self._test else ""
+        case = Case(plan, bug, order=order, command=command)
+        return self._state.session(self.target).run(case)
 
     def bind(self, plan: Plan) -> BoundPlan:
         """Check every word of a plan without running it."""
@@ -200,7 +223,7 @@ def chaos(request: pytest.FixtureRequest) -> Chaos:
     """Run fault plans against the target; it is started once and kept warm between tests."""
     state = request.config.stash[_STATE]
     state.refuse_shadowing()
-    return Chaos(state, state.default_target)
+    return Chaos(state, state.default_target, request.node.nodeid)
 
 
 class ChaosState:
@@ -239,8 +262,18 @@ class ChaosState:
     @property
     def default_target(self) -> str:
         """The target when a plan names none."""
-        chosen = self.config.getoption("chaos_target") or self.config.getini("chaos_target")
-        return str(chosen or "reference")
+        chosen = self.config.getoption("chaos_target")
+        return str(chosen or self._configured_target or "reference")
+
+    @property
+    def _configured_target(self) -> str:
+        """The ini option; a file is looked for beside the ini file, wherever pytest is run."""
+        target = str(self.config.getini("chaos_target"))
+        if self.config.inipath is not None:
+            beside = self.config.inipath.parent / target
+            if target.endswith(".py") and beside.is_file():
+                return _shown(beside)
+        return target
 
     def target_of(self, plan: Plan) -> str:
         """The target of a plan: the option wins, then the plan's own, then the ini option."""

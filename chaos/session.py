@@ -48,6 +48,8 @@ class Case:
     bug: str = ""
     source: Source | None = None
     order: str = ""
+    command: str = ""
+    """The shell command that runs a plan written in Python again; one from a file has its own."""
 
     @property
     def name(self) -> str:
@@ -272,7 +274,7 @@ def as_yaml(document: Mapping[str, Any]) -> str:
 def reproduce(case: Case, target: str, order: str = "") -> str:
     """The shell command that runs a case again, from the folder in which it was run."""
     if case.source is None:
-        return ""
+        return case.command
     words = ["chaos", "run", _shown(case.source.path), "--plan", case.plan.name]
     words += ["--target", target] if target != case.plan.target else []
     words += ["--bug", case.bug] if case.bug else ["--no-bugs"]

@@ -65,5 +65,6 @@ class Outcome:
             Vacuous: for VACUOUS.
             Errored: for ERROR.
         """
+        __tracebackhide__ = True
         if self.verdict in _RAISED:
             raise _RAISED[self.verdict](self.reason)

@@ -117,6 +117,39 @@ def test_a_hand_written_test_uses_the_fixture(project: pytest.Pytester) -> None:
     project.runpytest_subprocess().assert_outcomes(passed=2)
 
 
+def test_a_hand_written_test_fails_with_the_reason_alone_and_says_how_to_run_it_again(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        test_own=BY_HAND.replace('at="before transfer.credit"', 'at="before teller.recover"')
+    )
+    result = project.runpytest_subprocess("-k", "test_recovers")
+    result.stdout.fnmatch_lines(["E *Vacuous: The point `before teller.recover` was never*"])
+    result.stdout.no_fnmatch_line("*pytest_plugin.py*")
+    with Journal(project.path / "chaos-results/journal.sqlite", readonly=True) as journal:
+        assert journal.trials()[0].reproduce == "pytest test_own.py::test_recovers"
+
+
+def test_a_configured_target_file_stands_beside_the_configuration(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(system="from tests.ledger.ledger import *")
+    project.makeini("[pytest]\nchaos_target = system.py\n")
+    plans = project.mkdir("plans")
+    (plans / "own.plan.yaml").write_text(PLAN.replace("target: tests.ledger.ledger:target\n", ""))
+    monkeypatch.chdir(plans)
+    project.runpytest_subprocess("--chaos-no-bugs").assert_outcomes(passed=1)
+
+
+def test_results_that_cannot_be_written_are_one_clear_error(project: pytest.Pytester) -> None:
+    project.makefile(".plan.yaml", crash=PLAN)
+    project.makefile(".txt", taken="")
+    result = project.runpytest_subprocess("--chaos-no-bugs", "--chaos-results=taken.txt")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*no results can be written to the folder *taken.txt: *"])
+    result.stdout.no_fnmatch_line("*results.py*")
+
+
 def test_each_xdist_worker_has_a_target_of_its_own_and_one_journal_remains(
     project: pytest.Pytester,
 ) -> None:
