@@ -236,7 +236,8 @@ class Engine:
                 if time.monotonic() < until:
                     continue
             if not strike.wait(0):
-                raise Vacuous(f"{strike.missing()} {self._seen(stage)}")
+                before = "".join(f" Before that: {violation}." for violation in stage.violations)
+                raise Vacuous(f"{strike.missing()}{before} {self._seen(stage)}")
 
     def _recover(self, stage: Stage) -> None:
         self._say(stage, "recover")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import Field
 
@@ -32,13 +32,29 @@ class Hitting(Strike):
         """Which point was not reached, and where it was looked for."""
         if self.arm.hits:
             return ""
-        states = ", ".join(f"{name}: {state}" for name, state in sorted(self.arm.state.items()))
         wanted = f"`{self.at}`"
         if self.at.actor:
             wanted += f" while serving `{self.at.actor}`"
         if self.at.occurrence > 1:
             wanted += f" (occurrence {self.at.occurrence})"
-        return f"The point {wanted} was never reached (it was armed in {states or 'no service'})."
+        return f"The point {wanted} was never reached ({_whereabouts(self.arm.state)})."
+
+
+def _whereabouts(states: Mapping[str, str]) -> str:
+    """Where a point was looked for, from what each service answered."""
+    armed = [name for name, state in sorted(states.items()) if state == "armed"]
+    pending = [name for name, state in sorted(states.items()) if state == "pending"]
+    wrong = [f"{name}: {states[name]}" for name in sorted(states.keys() - {*armed, *pending})]
+    if armed:
+        told = f"it was armed in {', '.join(armed)}"
+    elif pending:
+        told = (
+            f"its module was not imported in {', '.join(pending)}; the module that "
+            "`python -m` runs is called `__main__`"
+        )
+    else:
+        told = "it was armed in no service"
+    return "; ".join([told, *wrong])
 
 
 class Crash(Fault):
