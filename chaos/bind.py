@@ -124,8 +124,18 @@ def explain(error: Mapping[str, Any], fields: Sequence[str]) -> str:
             return f"the field `{word}` is missing"
         case "too_short":
             return f"`{word}` must not be empty"
-    message = str(error["msg"])
+    message = _SHAPES.get(error["type"]) or str(error["msg"])
+    message = message.replace("Input should be", "must be", 1)
     return f"`{word}`: {message}" if word else message
+
+
+_SHAPES = {
+    "tuple_type": "must be a list, such as `[…]` or lines that start with `-`",
+    "dict_type": "must be a mapping, such as `{name: value}`",
+    "model_type": "must be a mapping, such as `{name: value}`",
+    "string_type": "must be a word",
+}
+"""Kind of pydantic's error → what it says to who writes YAML."""
 
 
 def _check_location(at: Location, path: Path, plan: Plan, words: Vocabulary) -> Iterator[Problem]:

@@ -146,7 +146,7 @@ def _by_target(todo: Iterable[Case], target: str) -> dict[str, list[Case]]:
     grouped: dict[str, list[Case]] = {}
     for case in todo:
         name = target or case.plan.target or DEFAULT_TARGET
-        case.bind(vocabulary(name))
+        case.bind(case.source.words(name) if case.source else vocabulary(name))
         grouped.setdefault(name, []).append(case)
     return grouped
 
@@ -247,13 +247,12 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
     out.print(f"\n[bold]results[/] {' '.join(map(str, written))}", highlight=False, soft_wrap=True)
 
 
-@main.command()
+@main.command(short_help="Check plans against a target's words; nothing is run.")
 @_paths
 @_target
 @_tells_errors
 def validate(paths: Sequence[Path], target: str) -> None:
     """Check plans against a target's vocabulary without running anything."""
-    from chaos.catalogue import vocabulary
     from chaos.errors import PlanError
     from chaos.loader import find, load
 
@@ -261,7 +260,7 @@ def validate(paths: Sequence[Path], target: str) -> None:
     for path in find(paths):
         try:
             for source in load(path):
-                source.bind(vocabulary(target or source.plan.target or DEFAULT_TARGET))
+                source.bind(source.words(target or source.plan.target or DEFAULT_TARGET))
                 out.print(f"[green]✓[/] {path}: {source.plan.name}", highlight=False)
         except PlanError as error:
             wrong += 1
@@ -269,7 +268,7 @@ def validate(paths: Sequence[Path], target: str) -> None:
     sys.exit(2 if wrong else 0)
 
 
-@main.command()
+@main.command(short_help="Print the JSON Schema of plan files, for editors.")
 @click.option("--target", "-t", default="", metavar=TARGET_METAVAR, help="Include its vocabulary.")
 @_tells_errors
 def schema(target: str) -> None:
@@ -286,7 +285,7 @@ def schema(target: str) -> None:
     click.echo(json.dumps(plan_schema(vocabulary(target) if target else None), indent=2))
 
 
-@main.command()
+@main.command(short_help="List points, operations, faults, invariants, services, bug switches.")
 @_target
 @click.argument("word", default="")
 @_tells_errors
@@ -296,8 +295,10 @@ def points(target: str, word: str) -> None:
     WORD keeps only what contains it.
     """
     from chaos.catalogue import vocabulary
+    from chaos.errors import nearest
 
     words = vocabulary(target or DEFAULT_TARGET)
+    listed: list[str] = []
     sections: dict[str, dict[str, str]] = {
         "points": {
             alias: f"{point.function}  [dim]{point.services}[/]  {point.summary}"
@@ -316,14 +317,18 @@ def points(target: str, word: str) -> None:
     }
     for title, entries in sections.items():
         kept = {name: text for name, text in entries.items() if word in name}
+        listed += kept
         if kept:
             table = Table(title=title, title_justify="left", box=None, show_header=False)
             for name, text in kept.items():
                 table.add_row(f"[bold]{_plain(name)}[/]", text)
             out.print(table)
+    if not listed:
+        every = [name.partition("(")[0] for entries in sections.values() for name in entries]
+        raise ChaosError(f"no word of this target contains `{word}`; {nearest(word, every)}")
 
 
-@main.command()
+@main.command(short_help="Render a journal again, also one that a killed run left.")
 @click.argument(
     "journal", type=click.Path(path_type=Path), default=DEFAULT_RESULTS / "journal.sqlite"
 )

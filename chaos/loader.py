@@ -13,7 +13,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from chaos.bind import BoundPlan, Problem, UnboundPlan, bind, explain, telling
-from chaos.catalogue import Vocabulary
+from chaos.catalogue import CatalogueError, Vocabulary, vocabulary
 from chaos.errors import PlanError
 from chaos.plan import Injection, Location, Model, Plan, Recovery, Step
 
@@ -33,6 +33,21 @@ class Source:
     def line(self) -> int:
         """Line of the file on which the plan starts, from 1."""
         return int(self.document.lc.line) + 1
+
+    def words(self, target: str) -> Vocabulary:
+        """What :func:`chaos.catalogue.vocabulary` gives for ``target``.
+
+        Raises:
+            PlanError: there is no such target, with the line where it is the plan that names it.
+            CatalogueError: there is none, and somebody else named it.
+        """
+        try:
+            return vocabulary(target)
+        except CatalogueError as error:
+            if target != self.plan.target:
+                raise
+            line = _line(self.document, ["target"])
+            raise PlanError(f"{self.path}:{line}: {error}") from None
 
     def bind(self, words: Vocabulary) -> BoundPlan:
         """Look up every word; see :func:`chaos.bind.bind`.

@@ -91,7 +91,6 @@ class PlanFile(pytest.File):
         """One item for each case; every word of the plan is checked here."""
         state = self.config.stash[_STATE]
         state.refuse_shadowing()
-        from chaos.catalogue import vocabulary
         from chaos.errors import ChaosError
         from chaos.loader import load
         from chaos.session import Case, cases
@@ -99,7 +98,7 @@ class PlanFile(pytest.File):
         try:
             for source in load(self.path):
                 target = state.target_of(source.plan)
-                source.bind(vocabulary(target))
+                source.bind(source.words(target))
                 chosen = cases(source, bugs=not self.config.getoption("chaos_no_bugs"))
                 wanted = self.config.getoption("chaos_bug")
                 for case in chosen:

@@ -82,6 +82,11 @@ def test_a_good_plan_is_bound_to_its_invariants(tmp_path: Path, words: Vocabular
          "x.plan.yaml:7: nothing is injected at `before transfer.debit`; "
          "did you mean `before transfer.credit`?"),
         ("reach: before transfer.credit", "reach: [", "x.plan.yaml:9: not valid YAML"),
+        ("{source: alice, target: bob, amount: 30}", "alice",
+         "x.plan.yaml:5: `arguments`: must be a mapping, such as `{name: value}`"),
+        ("[money-is-kept, recoverable]", "money-is-kept",
+         "x.plan.yaml:13: `invariants`: must be a list, such as"),
+        ("seconds: 0.1", "seconds: soon", "x.plan.yaml:10: `seconds`: must be a valid number"),
         ("plan: good", "plan: Not Good", "x.plan.yaml:1: `plan`: String should match pattern"),
     ],
 )  # fmt: skip

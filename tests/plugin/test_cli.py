@@ -91,6 +91,18 @@ def test_validate_exits_2_and_names_the_line(tmp_path: Path) -> None:
     assert "crash-between-debit-and-credit" in done.stdout
 
 
+def test_validate_names_the_line_of_a_target_that_does_not_exist_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    wrong = tmp_path / "wrong.plan.yaml"
+    wrong.write_text(
+        PLAN.read_text().replace("target: tests.ledger.ledger:target", "target: refrence")
+    )
+    done = chaos("validate", wrong, PLAN, cwd=tmp_path, expect=2)
+    assert "wrong.plan.yaml:3: there is no target `refrence`" in done.stderr
+    assert "crash-between-debit-and-credit" in done.stdout
+
+
 def test_schema_is_json_and_knows_the_words_of_a_target(tmp_path: Path) -> None:
     schema = json.loads(chaos("schema", "--target", LEDGER, cwd=tmp_path).stdout)
     assert "transfer.credit" in schema["$defs"]["point"]["enum"]
@@ -110,6 +122,7 @@ def test_points_lists_every_kind_of_word(tmp_path: Path) -> None:
         (("run", PLAN, "--plan", "crash"), "there is no plan `crash`"),
         (("run", PLAN, "--bug", "lost-crdit"), "did you mean `lost-credit`?"),
         (("replay", "abc"), "there is no journal"),
+        (("points", "--target", LEDGER, "transfr"), "did you mean `transfer`"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
