@@ -39,7 +39,8 @@ class ArmRequest:
 class Hit:
     """One time that an armed point was reached and its action taken.
 
-    ``number`` counts the hits of its arm from 1; ``at_ns`` is the machine's monotonic clock;
+    ``arm`` is the :attr:`Arm.number` of what acted; ``number`` counts that arm's hits from 1;
+    ``at_ns`` is the machine's monotonic clock;
     ``raised`` is the type of the exception with which the call ended, for a point after it.
     """
 
@@ -51,6 +52,7 @@ class Hit:
     pid: int
     thread: str
     request: str | None
+    arm: int
     number: int
     at_ns: int
     raised: str = ""
@@ -74,12 +76,13 @@ class Arm:
     def __init__(self, controller: Controller, number: int, request: ArmRequest) -> None:
         self.alias = request.alias or request.point.function
         self._controller = controller
-        self._number = number
+        self.number = number
         self._request = request
         self._pattern = request.point.services if request.services is None else request.services
         self._matched = 0
         self._hits: list[Hit] = []
         self._state: dict[str, str] = {}
+        self._disarmed = False
 
     def __repr__(self) -> str:
         return f"<Arm {self._request.action.word} {self._request.when} {self.alias}>"
@@ -94,11 +97,14 @@ class Arm:
         """What each service answered: ``armed``, ``pending`` (not imported yet) or ``error: …``."""
         return dict(self._state)
 
-    def wait(self, deadline_s: float, *, number: int = 1) -> Hit | None:
-        """Wait for the ``number``-th hit that acted; None when it has not come by the deadline."""
+    def wait(self, deadline_s: float | None, *, number: int = 1) -> Hit | None:
+        """Wait for the ``number``-th hit that acted.
+
+        None when it has not come by the deadline, or cannot come because this was disarmed.
+        """
         changed = self._controller._changed
         with changed:
-            changed.wait_for(lambda: len(self._hits) >= number, deadline_s)
+            changed.wait_for(lambda: len(self._hits) >= number or self._disarmed, deadline_s)
             return self._hits[number - 1] if len(self._hits) >= number else None
 
     def disarm(self, deadline_s: float = 5.0) -> None:
@@ -116,7 +122,7 @@ class Arm:
             action["limit_s"] = action.pop("seconds")
         counted = request.times is not None or request.occurrence > 1
         return {
-            "arm": self._number,
+            "arm": self.number,
             "function": request.point.function,
             "when": request.when,
             "request": request.request,

@@ -188,7 +188,7 @@ class Controller:
         """
         arms = [Arm(self, next(self._numbers), request) for request in requests]
         with self._changed:
-            self._arms.update({arm._number: arm for arm in arms})
+            self._arms.update({arm.number: arm for arm in arms})
             messages = {
                 agent: {"is": "arm", "arms": wires}
                 for agent in self._agents
@@ -210,17 +210,22 @@ class Controller:
             PointError: a service did not confirm by the deadline.
         """
         with self._changed:
+            for arm in self._arms.values():
+                arm._disarmed = True
             self._arms.clear()
+            self._changed.notify_all()
             for held in self._held.values():
                 held.free.set()
             messages = {agent: {"is": "disarm", "arms": None} for agent in self._agents}
         self._ask(messages, deadline_s)
 
     def _disarm(self, arms: list[Arm], deadline_s: float) -> None:
-        numbers = [arm._number for arm in arms]
+        numbers = [arm.number for arm in arms]
         with self._changed:
-            for number in numbers:
-                self._arms.pop(number, None)
+            for arm in arms:
+                arm._disarmed = True
+                self._arms.pop(arm.number, None)
+            self._changed.notify_all()
             messages = {
                 agent: {"is": "disarm", "arms": numbers}
                 for agent in self._agents
@@ -365,7 +370,7 @@ class Controller:
             if arm is not None and arm._count():
                 hit = self._hit(arm, agent, message)
                 if arm._remaining == 0:
-                    del self._arms[arm._number]
+                    del self._arms[arm.number]
         if arm is not None and hit is not None:
             try:
                 self._on_hit(hit)
@@ -377,7 +382,7 @@ class Controller:
         if arm is not None and arm._remaining == 0:
             # Spent. Before the verdict: when the call goes on its function is as it was.
             for other in filter(arm._concerns, self._agents):
-                other.send(**{"is": "disarm"}, arms=[arm._number], ticket=0)
+                other.send(**{"is": "disarm"}, arms=[arm.number], ticket=0)
         agent.send(**{"is": "verdict"}, hit=message["hit"], act=hit is not None)
 
     def _hit(self, arm: Arm, agent: Connection, message: dict[str, Any]) -> Hit:
@@ -394,6 +399,7 @@ class Controller:
             pid=agent.pid,
             thread=message["thread"],
             request=message["request"],
+            arm=arm.number,
             number=len(arm._hits) + 1,
             at_ns=message["at_ns"],
             raised=message["raised"],

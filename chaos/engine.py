@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from chaos.bind import BoundPlan
@@ -20,6 +19,7 @@ from chaos.errors import ChaosError, NotSettled, Vacuous
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Event, History, Kind
 from chaos.invariant import (
+    ALWAYS_JUDGED,
     RECOVERABLE,
     SERVICES_LIVE,
     SETTLES,
@@ -115,6 +115,7 @@ class Engine:
         try:
             with self._undoing(stage):
                 self._play(stage, bound.faults, variation)
+            history.check()
             outcome = self._judge(stage)
         except Exception as error:
             outcome = _broken(error)
@@ -285,7 +286,11 @@ class Engine:
         deaths = tuple(unexplained_deaths(stage.history))
         stage.violate(Violation(SERVICES_LIVE, "round", deaths) if deaths else None)
         wanted = stage.plan.invariants
-        judged = [v for v in stage.violations if wanted is None or v.invariant in wanted]
+        judged = [
+            v
+            for v in stage.violations
+            if wanted is None or v.invariant in (*wanted, *ALWAYS_JUDGED)
+        ]
         # A step that failed is mostly a consequence: what it follows from is told first.
         violations = tuple(sorted(judged, key=lambda v: v.invariant == STEPS_SUCCEED))
         if violations:
@@ -298,14 +303,15 @@ class Engine:
     @contextmanager
     def _undoing(self, stage: Stage) -> Iterator[None]:
         """Whatever happens inside, nothing of the fault outlives it."""
-        try:
+        with ExitStack() as ending:  # backwards, and each whatever happens to the others
+            for service in reversed(list(stage.services.values())):
+                ending.callback(_bring_back, service)
+            ending.callback(self.undo.undo_all)  # what a reaction did meanwhile
+            ending.callback(stage.close)
+            ending.callback(self._recorded.clear)
+            ending.callback(self.controller.disarm_all)
+            ending.callback(self.undo.undo_all)  # first: a frozen service could not answer
             yield
-        finally:
-            self.undo.undo_all()  # first: a frozen service could not answer
-            self.controller.disarm_all()
-            self._recorded.clear()
-            for service in stage.services.values():
-                _bring_back(service)
 
     def _record_every_point(self) -> None:
         """Have every known point tell when it is passed: for the timeline, and for VACUOUS."""
@@ -373,15 +379,15 @@ def _broken(error: Exception) -> Outcome:
 
 def unexplained_deaths(history: History) -> Iterator[str]:
     """A sentence for each service that ended though nobody killed it."""
-    explained: Counter[str] = Counter()
+    explained: set[str] = set()
     for event in history.of(Kind.HIT, Kind.SERVICE):
         if event.name == "killed" or event.data.get("action") == "crash":
-            explained[event.lane] += 1
+            explained.add(event.lane)
         elif event.kind is Kind.SERVICE and event.name == "exited":
-            explained[event.lane] -= 1
-            if explained[event.lane] < 0:
+            if event.lane not in explained:
                 how = event.data.get("signal") or event.data.get("code")
                 yield f"{event.lane} ended by itself ({how}); see its log"
+            explained.discard(event.lane)
 
 
 def _varies(fault: Fault) -> bool:

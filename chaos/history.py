@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from chaos.errors import ChaosError
+
 
 class Kind(StrEnum):
     """What an event is about, which says what its lane, name and data mean.
@@ -79,6 +81,7 @@ class History:
     def __init__(self, sink: Callable[[Event], None] = lambda _: None) -> None:
         self._events: list[Event] = []
         self._sink = sink
+        self._refused: Exception | None = None
         self._lock = threading.Condition(threading.RLock())
 
     def add(self, kind: Kind, lane: str, name: str, *, actor: str = "", **data: Any) -> Event:
@@ -86,14 +89,32 @@ class History:
         with self._lock:
             event = Event(time.monotonic_ns(), kind, lane, name, actor, data)
             self._events.append(event)
-            self._sink(event)
+            try:
+                self._sink(event)
+            except Exception as error:
+                # Whoever tells of an event, a service's own thread too, cannot mend the disk.
+                self._refused = self._refused or error
             self._lock.notify_all()
         return event
 
-    def wait_for(self, happened: Callable[[], bool], deadline_s: float) -> bool:
+    def check(self) -> None:
+        """Do nothing when the sink took every event.
+
+        Raises:
+            ChaosError: it did not; says why.
+        """
+        if self._refused is not None:
+            raise ChaosError(f"not every event could be recorded: {self._refused}")
+
+    def wait_for(self, happened: Callable[[], bool], deadline_s: float | None) -> bool:
         """Wait until ``happened()``, asked after each event; False after ``deadline_s`` seconds."""
         with self._lock:
             return self._lock.wait_for(happened, deadline_s)
+
+    def ask_again(self) -> None:
+        """Let everyone who waits ask again, though there was no event."""
+        with self._lock:
+            self._lock.notify_all()
 
     def __iter__(self) -> Iterator[Event]:
         with self._lock:

@@ -28,6 +28,9 @@ SERVICES_LIVE = "services-live"
 RECOVERABLE = "recoverable"
 """Built in: deleting what the plan made, as its user would, restores the world from before."""
 
+ALWAYS_JUDGED = (STEPS_SUCCEED, SETTLES)
+"""Judged whatever invariants a plan names: without them no other has been checked at rest."""
+
 BUILT_IN = {
     STEPS_SUCCEED: "every client operation succeeds, or fails as the plan allows",
     SETTLES: "nothing is queued or in flight by the settle deadline",

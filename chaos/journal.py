@@ -175,7 +175,13 @@ class Journal:
 
     def _write(self, sql: str, values: tuple[Any, ...]) -> None:
         with self._lock:
-            self._db.execute(sql, values)
+            try:
+                self._db.execute(sql, values)
+            except sqlite3.Error as error:
+                raise ChaosError(
+                    f"the journal {self.path} cannot be written: {error}; look at that disk's "
+                    "free space and permissions, then run again"
+                ) from error
 
     def begin(self, trial: Trial) -> None:
         """Record that a trial starts."""

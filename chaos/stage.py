@@ -44,12 +44,13 @@ class Stage:
     violations: list[Violation] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     """Every hit so far; grows before the history tells of it."""
-    ended: set[str] = field(default_factory=set)
-    """Labels and operations of the `during` steps that have ended; `during` once all have."""
+    ended: dict[str, int] = field(default_factory=dict)
+    """When (monotonic nanoseconds) each label and operation of `during` first ended; `during` once
+    all have."""
     _reactions: list[threading.Thread] = field(default_factory=list)
     _reaction_errors: list[BaseException] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    _observing: threading.Lock = field(default_factory=threading.Lock)
+    _over: bool = False
 
     def __post_init__(self) -> None:
         for step in self.plan.steps():
@@ -85,6 +86,11 @@ class Stage:
             services=at.service or None,
         )
 
+    def hits_of(self, *arms: Arm) -> list[Hit]:
+        """The hits of these arms so far; waiting on the history never misses one."""
+        numbers = {arm.number for arm in arms}
+        return [hit for hit in self.hits if hit.arm in numbers]
+
     def tell(
         self, kind: Kind, lane: str, name: str, text: str, *, actor: str = "", **facts: Any
     ) -> None:
@@ -104,22 +110,29 @@ class Stage:
         self._reactions.append(thread)
         thread.start()
 
+    def wait_for(self, happened: Callable[[], bool], deadline_s: float | None) -> bool:
+        """Wait until ``happened()``, asked after each event, for as long as the round lasts.
+
+        False after ``deadline_s`` seconds, or when the round is over.
+        """
+        self.history.wait_for(lambda: self._over or happened(), deadline_s)
+        return happened()
+
     def wait_ended(self, step: str, deadline_s: float) -> bool:
         """Wait until the `during` step of this label or operation has ended."""
-        return self.history.wait_for(lambda: step in self.ended, deadline_s)
+        return self.wait_for(lambda: step in self.ended, deadline_s)
 
     def observe(self, moment: str, *checked: Checked) -> None:
         """Look at the world now and check the invariants of these kinds (default: *always*)."""
-        with self._observing:
-            seen = Observation(moment, time.monotonic_ns(), self.target.observe())
-            earlier = self.observations[-1].world if self.observations else seen.world
-            self.observations.append(seen)
-            changes = [str(change) for change in seen.world.changes_since(earlier)]
-            self.history.add(Kind.WORLD, "world", moment, changes=changes)
-            evidence = Evidence(tuple(self.observations), self.history)
-            for item in self.invariants:
-                if item.checked in (checked or {Checked.ALWAYS}):
-                    self.violate(item.violation(evidence))
+        seen = Observation(moment, time.monotonic_ns(), self.target.observe())
+        earlier = self.observations[-1].world if self.observations else seen.world
+        self.observations.append(seen)
+        changes = [str(change) for change in seen.world.changes_since(earlier)]
+        self.history.add(Kind.WORLD, "world", moment, changes=changes)
+        evidence = Evidence(tuple(self.observations), self.history)
+        for item in self.invariants:
+            if item.checked in (checked or {Checked.ALWAYS}):
+                self.violate(item.violation(evidence))
 
     # ------------------------------------------------------------------ for the engine
 
@@ -173,8 +186,15 @@ class Stage:
 
     def end(self, *names: str) -> None:
         """Note that `during` steps have ended, for faults that wait for them."""
-        self.ended.update(name for name in names if name)
+        for name in filter(None, names):
+            self.ended.setdefault(name, time.monotonic_ns())
         self.history.add(Kind.STEP, "plan", "ended", text=" ".join(filter(None, names)))
+
+    def close(self) -> None:
+        """The round is over: let every reaction end, and wait until it has."""
+        self._over = True
+        self.history.ask_again()
+        self._join(self.deadline_s)
 
     def join_reactions(self, deadline_s: float) -> None:
         """Wait until every reaction has ended.
@@ -182,12 +202,15 @@ class Stage:
         Raises:
             ChaosError: one failed, or still runs after ``deadline_s`` seconds.
         """
+        self._join(deadline_s)
+        self.raise_reaction_error()
+
+    def _join(self, deadline_s: float) -> None:
         until = time.monotonic() + deadline_s
         for thread in self._reactions:
             thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
                 raise ChaosError(f"{thread.name} has not ended after {deadline_s} s")
-        self.raise_reaction_error()
 
     def raise_reaction_error(self) -> None:
         """Do nothing unless a reaction has failed.

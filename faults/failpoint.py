@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from threading import Event
 
 from pydantic import Field
 
@@ -147,44 +148,60 @@ class Pause(Fault):
         """Arm the pause, and release it when the step has ended."""
         assert at is not None
         arm = stage.arm(at, PauseAction(limit_s=stage.deadline_s * 2))
-        stage.react("pause", lambda: self._hold(stage, arm, at))
-        return Pausing(arm, at, stage)
-
-    def _hold(self, stage: Stage, arm: Arm, at: Location) -> None:
-        # Less than a client's patience, so that a step which waits for the held one cannot end by
-        # giving up just before we say that it never would.
-        patience_s = stage.deadline_s / 2
-        ended = stage.wait_ended(self.until, patience_s)
-        hit = arm.wait(0)
-        # Not reached before the step ended: the pause would hold nothing apart any more.
-        if hit is None:
-            arm.disarm()
-            return
-        hit.release()
-        stage.tell(Kind.UNDO, hit.service, "pause", f"{hit.service} goes on {at}")
-        if not ended:
-            raise ChaosError(
-                f"{hit.service} was held {at} for {patience_s} s, but `{self.until}` has not "
-                "ended: does that step wait for the one that is held?"
-            )
+        pausing = Pausing(arm, at, stage, self.until)
+        stage.react("pause", pausing.hold)
+        return pausing
 
 
 class Pausing(Hitting):
-    """A pause has struck when the caller is held; the history tells when."""
+    """A pause has struck when somebody was held before the step ended that it waits for."""
 
-    def __init__(self, arm: Arm, at: Location, stage: Stage) -> None:
+    def __init__(self, arm: Arm, at: Location, stage: Stage, until: str) -> None:
         super().__init__(arm, at)
         self.stage = stage
-        self._told = False
+        self.until = until
+        self._decided = Event()
+        self._held = False
+
+    def hold(self) -> None:
+        """Let whoever is held go on when the step has ended.
+
+        Raises:
+            ChaosError: it has not ended while it had the time to.
+        """
+        stage, until = self.stage, self.until
+        stage.wait_for(lambda: bool(stage.hits_of(self.arm)) or until in stage.ended, None)
+        hits = stage.hits_of(self.arm)
+        # Not reached before the step ended: the pause would hold nothing apart any more.
+        if not hits or stage.ended.get(until, hits[0].at_ns) < hits[0].at_ns:
+            self.arm.disarm()
+            self._decided.set()
+            return
+        hit = hits[0]
+        stage.tell(
+            Kind.FAULT, hit.service, "pause", f"{hit.service} is held {self.at}", pid=hit.pid
+        )
+        self._held = True
+        self._decided.set()
+        # Less than a client's patience, so that a step which waits for the held one cannot end by
+        # giving up just before we say that it never would.
+        patience_s = stage.deadline_s / 2
+        ended = stage.wait_ended(until, patience_s)
+        hit.release()
+        stage.tell(Kind.UNDO, hit.service, "pause", f"{hit.service} goes on {self.at}")
+        if not ended:
+            raise ChaosError(
+                f"{hit.service} was held {self.at} for {patience_s} s, but `{until}` has not "
+                "ended: does that step wait for the one that is held?"
+            )
 
     def wait(self, deadline_s: float) -> bool:
-        """Wait for the hit, and look at the world while the caller is held."""
-        hit = self.arm.wait(deadline_s)
-        if hit is None:
-            return False
-        if not self._told:
-            self._told = True
-            self.stage.tell(
-                Kind.FAULT, hit.service, "pause", f"{hit.service} is held {self.at}", pid=hit.pid
-            )
-        return True
+        """Wait for the hit, and whether it came before the step had ended."""
+        came = super().wait(deadline_s)
+        return came and self._decided.wait(self.stage.deadline_s) and self._held
+
+    def missing(self) -> str:
+        """That the point was not reached, or too late."""
+        if self.arm.hits and not self._held:
+            return f"The point `{self.at}` was reached only when `{self.until}` had ended."
+        return super().missing()

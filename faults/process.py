@@ -16,12 +16,12 @@ from pydantic import Field
 
 from chaos.control import Arm
 from chaos.control import Pause as PauseAction
-from chaos.errors import ChaosError
+from chaos.errors import ChaosError, Vacuous
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Kind
 from chaos.plan import Location
 from chaos.stage import Stage
-from chaos.target import Service
+from chaos.target import Service, ServiceState
 from chaos.undo import Thaw
 from faults.failpoint import Hitting
 
@@ -44,12 +44,12 @@ class OnService(Fault):
             self.strike(stage)
             return Struck()
         arm = stage.arm(at, PauseAction(limit_s=stage.deadline_s * 2))
-        striking = Striking(arm, at)
+        striking = Striking(arm, at, stage.deadline_s)
         stage.react(self.word, lambda: self._when_reached(stage, arm, striking))
         return striking
 
     def _when_reached(self, stage: Stage, arm: Arm, striking: Striking) -> None:
-        hit = arm.wait(stage.deadline_s)
+        hit = arm.wait(None)  # disarmed when the round ends
         if hit is None:
             return
         try:
@@ -59,8 +59,15 @@ class OnService(Fault):
             hit.release()
 
     def strike(self, stage: Stage) -> None:
-        """Do it to every service that matches."""
-        for service in stage.matching(self.service):
+        """Do it to every service that matches and is not dead.
+
+        Raises:
+            Vacuous: there is none.
+        """
+        alive = [s for s in stage.matching(self.service) if s.state is not ServiceState.DEAD]
+        if not alive:
+            raise Vacuous(f"{self.word} `{self.service}` struck nothing: it was dead already.")
+        for service in alive:
             self.strike_one(stage, service)
             stage.tell(
                 Kind.FAULT, service.name, self.word, f"{self.word} {service.name}", pid=service.pid
@@ -86,8 +93,9 @@ class Struck(Strike):
 class Striking(Hitting):
     """A point was reached *and* the service was struck while the caller was held there."""
 
-    def __init__(self, arm: Arm, at: Location) -> None:
+    def __init__(self, arm: Arm, at: Location, deadline_s: float) -> None:
         super().__init__(arm, at)
+        self._deadline_s = deadline_s
         self._struck = Event()
 
     def struck(self) -> None:
@@ -95,8 +103,8 @@ class Striking(Hitting):
         self._struck.set()
 
     def wait(self, deadline_s: float) -> bool:
-        """Wait for the hit and the strike."""
-        return super().wait(deadline_s) and self._struck.wait(deadline_s)
+        """Wait for the hit; the strike that follows it takes as long as it takes."""
+        return super().wait(deadline_s) and self._struck.wait(self._deadline_s)
 
 
 class Kill(OnService):

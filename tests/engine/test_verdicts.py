@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+import threading
 from typing import Any
 
 import pytest
 
-from chaos.history import Kind
+from chaos.engine import unexplained_deaths
+from chaos.errors import UndoError
+from chaos.history import Event, History, Kind
+from chaos.journal import Journal
 from chaos.plan import Injection, Location, Plan, Recovery, inject, reach, step, together
 from chaos.point import When
-from chaos.target import Operation, Scope
+from chaos.target import Operation, Scope, ServiceState
+from chaos.undo import UndoLog
 from chaos.verdict import Verdict
 from tests.conftest import Ledger
 
@@ -136,6 +142,103 @@ def test_a_race_without_a_choice_counts_its_rounds(ledger: Ledger) -> None:
 def test_only_the_invariants_that_a_plan_names_are_judged(ledger: Ledger) -> None:
     outcome = ledger.run(plan(CRASH, invariants=("no-negative-balance",)), bug="lost-credit")
     assert outcome.verdict is Verdict.PASS
+
+
+def test_a_step_that_fails_is_judged_whatever_invariants_a_plan_names(ledger: Ledger) -> None:
+    wrong = (step("account.expect", name="bob", balance=31),)
+    outcome = ledger.run(plan(CRASH, then=wrong, invariants=("no-negative-balance",)))
+    assert outcome.violated == ("steps-succeed",)
+
+
+def test_what_does_not_settle_is_judged_whatever_invariants_a_plan_names(ledger: Ledger) -> None:
+    outcome = ledger.run(plan(CRASH, recover=(), settle=0.3, invariants=("money-is-kept",)))
+    assert outcome.violated == ("settles",)
+
+
+@pytest.mark.parametrize("word", ["kill", "restart"])
+def test_a_fault_on_a_service_that_is_dead_already_is_vacuous(ledger: Ledger, word: str) -> None:
+    outcome = ledger.run(plan(inject("kill", service="vault"), inject(word, service="vault")))
+    assert outcome.verdict is Verdict.VACUOUS
+    assert f"{word} `vault` struck nothing" in outcome.reason
+
+
+def test_a_pause_is_told_before_it_is_undone(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_for_the_pause(_: Scope) -> None:
+        stage = ledger.session._engine._stage
+        assert stage is not None
+        assert stage.wait_for(lambda: any(hit.action == "pause" for hit in stage.hits), 5)
+
+    waiting = Operation("pause.wait", wait_for_the_pause)
+    monkeypatch.setitem(ledger.session.words.target.operations, waiting.name, waiting)
+    outcome = ledger.run(
+        plan(
+            inject("pause", at="after transfer.debit", until="pause.wait"),
+            during=(together(TRANSFER.model_copy(update={"label": "held"}), step("pause.wait")),),
+        )
+    )
+    events = ledger.journal.events(ledger.journal.trials()[-1].id, 1)
+    told = [e.kind for e in events if e.kind in (Kind.FAULT, Kind.UNDO)]
+    assert (outcome.verdict, told) == (Verdict.PASS, [Kind.FAULT, Kind.UNDO])
+
+
+def test_a_pause_that_is_reached_too_late_is_vacuous(ledger: Ledger) -> None:
+    outcome = ledger.run(
+        plan(
+            inject("pause", at="before transfer.credit", until="account.open"),
+            during=(step("account.open", name="carol", amount=1), TRANSFER),
+        )
+    )
+    assert outcome.verdict is Verdict.VACUOUS
+
+
+def test_nothing_of_a_round_goes_on_when_it_has_ended(ledger: Ledger) -> None:
+    outcome = ledger.run(plan(inject("kill", at="before teller.recover", service="vault")))
+    assert outcome.verdict is Verdict.VACUOUS
+    assert [t.name for t in threading.enumerate() if t.name == "chaos-kill"] == []
+
+
+def test_a_service_that_dies_after_it_was_killed_and_crashed_is_noticed() -> None:
+    history = History()
+    history.add(Kind.HIT, "vault", "vault.post", action="crash")
+    history.add(Kind.SERVICE, "vault", "killed")
+    history.add(Kind.SERVICE, "vault", "exited", signal=9)
+    assert list(unexplained_deaths(history)) == []
+    history.add(Kind.SERVICE, "vault", "exited", code=1)
+    assert list(unexplained_deaths(history)) == ["vault ended by itself (1); see its log"]
+
+
+def test_an_event_that_the_journal_does_not_take_is_an_error(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Journal.event
+
+    def full(journal: Journal, trial: str, number: int, event: Event) -> None:
+        if event.kind is Kind.HIT:
+            raise sqlite3.OperationalError("database or disk is full")
+        write(journal, trial, number, event)
+
+    monkeypatch.setattr(Journal, "event", full)
+    outcome = ledger.run(plan(CRASH))
+    assert outcome.verdict is Verdict.ERROR
+    assert "not every event could be recorded" in outcome.reason
+    assert "database or disk is full" in outcome.reason
+
+
+def test_whatever_cannot_be_undone_nothing_stays_armed_or_down(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck(_: UndoLog) -> None:
+        raise UndoError("could not undo")
+
+    monkeypatch.setattr(UndoLog, "undo_all", stuck)
+    never = inject("kill", at="before teller.recover", service="vault")
+    outcome = ledger.run(plan(inject("kill", service="vault"), never))
+    monkeypatch.undo()
+    assert "could not undo" in outcome.reason
+    assert set(ledger.session.armed().values()) == {()}
+    assert ledger.session.words.target.services["vault"].state is ServiceState.READY
 
 
 @pytest.mark.parametrize(
