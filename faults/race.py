@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -34,8 +34,8 @@ class Order(Variation):
     chosen: list[str] = field(default_factory=list)
     choices: list[tuple[str, ...]] = field(default_factory=list)
     """At each step, the actors that could have been let go."""
-    passed: set[str] = field(default_factory=set)
-    """The points at which some actor was held."""
+    passed: set[int] = field(default_factory=set)
+    """The places, in the race's list of points, at which some actor was held."""
 
     def choose(self, ready: tuple[str, ...]) -> str:
         """Which of the ``ready`` actors goes next: as wanted, else the first.
@@ -43,16 +43,30 @@ class Order(Variation):
         Raises:
             ChaosError: the wanted one cannot go: the target did not behave as in the round before.
         """
-        step = len(self.chosen)
-        actor = self.wanted[step] if step < len(self.wanted) else ready[0]
+        wanted = self.wanted[len(self.chosen) :]
+        actor = wanted[0] if wanted else ready[0]
         if actor not in ready:
-            raise ChaosError(
-                f"this order cannot be executed: step {step + 1} wants `{actor}`, but only "
-                f"{', '.join(ready)} could go after {' '.join(self.chosen) or 'the start'}"
-            )
+            raise self._impossible(", ".join(ready))
         self.chosen.append(actor)
         self.choices.append(ready)
         return actor
+
+    def end(self) -> None:
+        """All actors have ended.
+
+        Raises:
+            ChaosError: the wanted order goes on.
+        """
+        if len(self.chosen) < len(self.wanted):
+            raise self._impossible("nobody")
+
+    def _impossible(self, ready: str) -> ChaosError:
+        step = len(self.chosen)
+        only = "only " if ready != "nobody" else ""
+        return ChaosError(
+            f"this order cannot be executed: step {step + 1} wants `{self.wanted[step]}`, but "
+            f"{only}{ready} could go after {' '.join(self.chosen) or 'the start'}"
+        )
 
     def following(self) -> tuple[str, ...] | None:
         """How the next order of a depth-first walk starts; None when all were executed."""
@@ -74,9 +88,11 @@ class Race(Fault):
 
     actors: tuple[str, ...] = Field(min_length=2, description="labels of steps in one `together`")
     points: tuple[Location, ...] = Field(min_length=1, description="where each of them is held")
-    orders: Literal["all"] | int | tuple[str, ...] = Field(
-        "all", description="`all`, the first N, or a list such as `[first second first]`"
-    )
+    orders: (
+        Literal["all"]
+        | Annotated[int, Field(ge=1)]
+        | Annotated[tuple[str, ...], Field(min_length=1)]
+    ) = Field("all", description="`all`, the first N, or a list such as `[first second first]`")
     limit: int = Field(1000, ge=1, description="`all` refuses more orders than this")
 
     def references(self) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
@@ -90,38 +106,42 @@ class Race(Fault):
         """Every order, the stated ones, or just the given one, such as ``first second second``.
 
         Raises:
-            Vacuous: after the last order, when a listed point never held anybody or there was
-                never a choice: then nothing raced.
+            Vacuous: after the last order, when there was never a choice or, unless one order was
+                asked for, a listed point never held anybody: then nothing raced there.
         """
+        executed: list[Order] = []
+        for current in self._orders(order):
+            executed.append(current)
+            yield current
+        passed = set[int]().union(*(done.passed for done in executed))
+        never = [str(at) for place, at in enumerate(self.points) if place not in passed]
+        if never and not order:
+            raise Vacuous(f"no actor was ever held at {', '.join(never)} in {len(executed)} orders")
+        if not any(len(ready) > 1 for done in executed for ready in done.choices):
+            raise Vacuous(
+                "there was only one order: the actors never waited at the points at the same time"
+            )
+
+    def _orders(self, order: str) -> Iterator[Order]:
         if order:
             yield Order(self._read(order))
-        elif isinstance(self.orders, tuple):
-            for stated in self.orders:
-                yield Order(self._read(stated))
-        else:
-            yield from self._walk(self.limit if self.orders == "all" else self.orders)
-
-    def _walk(self, most: int) -> Iterator[Variation]:
-        walked = 0
-        passed: set[str] = set()
-        following: tuple[str, ...] | None = ()
-        while following is not None and walked < most:
+            return
+        if isinstance(self.orders, tuple):
+            yield from (Order(self._read(stated)) for stated in self.orders)
+            return
+        most = self.limit if self.orders == "all" else self.orders
+        following: tuple[str, ...] = ()
+        for _ in range(most):
             current = Order(following)
             yield current
-            walked += 1
-            passed |= current.passed
-            following = current.following()
-        if following is not None and self.orders == "all":
+            then = current.following()
+            if then is None:
+                return
+            following = then
+        if self.orders == "all":
             raise ChaosError(
                 f"this race has more than {most} orders; list fewer points or actors, "
                 "set `orders: N` for the first N, or raise `limit`"
-            )
-        never = [str(location) for location in self.points if str(location) not in passed]
-        if never:
-            raise Vacuous(f"no actor was ever held at {', '.join(never)} in {walked} orders")
-        if walked < 2 and most > 1:
-            raise Vacuous(
-                "there was only one order: the actors never waited at the points at the same time"
             )
 
     def _read(self, order: str) -> tuple[str, ...]:
@@ -179,21 +199,22 @@ class Racing(Strike):
 
         When that comes to a point is a matter of time, and would make the orders one too.
         """
-        self.stage.wait_ended(actor, self.stage.deadline_s)
-        for arm in self.arms[actor]:
-            arm.disarm()
+        if self.stage.wait_ended(actor, self.stage.deadline_s):
+            for arm in self.arms[actor]:
+                arm.disarm()
 
     def _let_go(self) -> None:
         until = time.monotonic() + self.stage.deadline_s
         while ready := self._all_waiting(max(0.0, until - time.monotonic())):
             actor = self.order.choose(tuple(sorted(ready, key=list(self.arms).index)))
             hit = ready[actor]
-            self.order.passed.add(f"{hit.when} {hit.alias}")
+            self.order.passed.add([arm.number for arm in self.arms[actor]].index(hit.arm))
             self.stage.tell(
                 Kind.FAULT, hit.service, "race", f"{actor} goes on {hit.when} {hit.alias}",
                 actor=actor, step=len(self.order.chosen), waiting=[a for a in ready if a != actor],
             )  # fmt: skip
             hit.release()
+        self.order.end()
 
     def _all_waiting(self, deadline_s: float) -> dict[str, Hit]:
         """Who is held, once every actor is held or has ended.
@@ -204,17 +225,19 @@ class Racing(Strike):
         stage = self.stage
 
         def held() -> dict[str, Hit | None]:
-            waiting = {hit.request: hit for hit in stage.hits if not hit.released}
+            # Only whom the race itself holds: another fault may hold an actor for its own end.
             return {
-                actor: None if actor in stage.ended else waiting.get(stage.requests[actor])
-                for actor in self.arms
+                actor: next((hit for hit in stage.hits_of(*arms) if not hit.released), None)
+                if actor not in stage.ended
+                else None
+                for actor, arms in self.arms.items()
             }
 
         def decided() -> bool:
             ended = stage.ended
             return all(hit or actor in ended for actor, hit in held().items())
 
-        if not stage.history.wait_for(decided, deadline_s):
+        if not stage.wait_for(decided, deadline_s):
             lost = [a for a, hit in held().items() if hit is None and a not in stage.ended]
             raise ChaosError(
                 f"{', '.join(lost)} neither came to a listed point nor ended within "

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from chaos.plan import Plan, inject, step, together
+import pytest
+
+from chaos.plan import Location, Plan, Recovery, inject, step, together
+from chaos.point import When
 from chaos.verdict import Verdict
 from tests.conftest import Ledger
 
@@ -69,6 +72,42 @@ def test_a_race_at_a_point_that_nobody_reaches_is_vacuous(ledger: Ledger) -> Non
     outcome = ledger.run(race(points=("before transfer.debit", "before teller.recover")))
     assert outcome.verdict is Verdict.VACUOUS
     assert "before teller.recover" in outcome.reason
+
+
+@pytest.mark.parametrize("orders", [["first second"], 1], ids=str)
+def test_fewer_orders_are_vacuous_too_when_nobody_is_held(ledger: Ledger, orders: object) -> None:
+    outcome = ledger.run(race(points=("before teller.recover",), orders=orders))
+    assert outcome.verdict is not Verdict.PASS
+    assert "teller.recover" in outcome.reason or "after the start" in outcome.reason
+
+
+def test_an_order_that_goes_on_when_all_have_ended_is_an_error(ledger: Ledger) -> None:
+    outcome = ledger.run(race(points=("before transfer.debit",)), order="first second second")
+    assert outcome.verdict is Verdict.ERROR
+    assert "step 3 wants `second`, but nobody could go after first second" in outcome.reason
+
+
+@pytest.mark.parametrize("orders", [["first"], 1], ids=str)
+def test_fewer_orders_of_one_actor_alone_are_vacuous(ledger: Ledger, orders: object) -> None:
+    alone = race(points=("before transfer.debit",), orders=orders).model_copy(
+        update={
+            "during": (together(FIRST, step("account.open", name="c", amount=1, label="second")),)
+        }
+    )
+    outcome = ledger.run(alone)
+    assert outcome.verdict is Verdict.VACUOUS
+    assert "never waited at the points at the same time" in outcome.reason
+
+
+def test_who_is_held_by_another_fault_is_not_let_go_by_the_race(ledger: Ledger) -> None:
+    plan = race(points=("before transfer.debit", "after transfer.debit"), orders=1)
+    kill = inject(
+        "restart", at=Location(when=When.BEFORE, point="transfer.credit"), service="vault"
+    )
+    back = (Recovery(restart="teller"),)
+    outcome = ledger.run(plan.model_copy(update={"inject": (*plan.inject, kill), "recover": back}))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+    assert orders(ledger) == ["first first second second"]
 
 
 def test_a_plan_can_state_its_orders(ledger: Ledger) -> None:
