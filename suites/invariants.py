@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from chaos.history import Done, Kind
 from chaos.invariant import Evidence, invariant
@@ -36,6 +37,9 @@ def guests_match_instances(evidence: Evidence) -> Iterator[str]:
     """A guest runs if and only if one visible ACTIVE instance is on its host; none is orphaned."""
     world: CloudWorld = evidence.world
     visible = {i.uuid: i for i in world.instances if not i.hidden}
+    for uuid, count in Counter(i.uuid for i in world.instances if not i.hidden).items():
+        if count > 1:
+            yield f"instance {visible[uuid].name} ({uuid}) is visible in {count} cells"
     homes = Counter(guest.uuid for guest in world.guests)
     for guest in world.guests:
         owner = visible.get(guest.uuid)
@@ -92,6 +96,14 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
                 f"block device {device.id} of {device.instance} names attachment "
                 f"{device.attachment} of volume {device.volume}, which does not exist"
             )
+        elif attachment and (attachment.volume, attachment.instance) != (
+            device.volume,
+            device.instance,
+        ):
+            yield (
+                f"block device {device.id} is of {device.instance} and volume {device.volume}, its "
+                f"attachment {attachment.id} of {attachment.instance} and {attachment.volume}"
+            )
     for attachment in world.attachments:
         if devices[attachment.id] != 1:
             yield (
@@ -101,6 +113,8 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
         if attachment.status != "attached":
             yield f"attachment {attachment.id} of {attachment.volume} stays {attachment.status}"
     used = Counter(a.volume for a in world.attachments)
+    for lost in sorted(used.keys() - {volume.id for volume in world.volumes}):
+        yield f"volume {lost} does not exist and has {used[lost]} attachments"
     for volume in world.volumes:
         expected = {"in-use"} if used[volume.id] else {"available", "error"}
         if volume.status not in expected:
@@ -113,17 +127,45 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
 @invariant("volumes-survive", checked="always", number=5)
 def volumes_survive(evidence: Evidence) -> Iterator[str]:
     """No volume is deleted that its user did not ask to delete, by itself or with its server."""
-    asked = {done.arguments["volume"] for done in _operations(evidence, "volume.delete")}
+    asked = _asked(evidence, "volume.delete", "volume")
+    deleted = _deleted_servers(evidence)
     world: CloudWorld = evidence.world
     alive = {volume.id for volume in world.volumes if volume.status != "deleting"}
     for ident, seen in _last_seen_alive(evidence).items():
         volume = next(v for v in seen.volumes if v.id == ident)
         # Once its attachment is gone a volume is its own again, whatever a stale mapping says.
         goes_with_server = any(a.volume == ident for a in seen.attachments) and any(
-            d.volume == ident and d.delete_on_termination for d in seen.block_devices
+            d.volume == ident and d.delete_on_termination and d.instance in deleted
+            for d in seen.block_devices
         )
         if ident not in alive and volume.name not in asked and not goes_with_server:
             yield f"volume {volume.name} ({ident}) was deleted, and nobody asked for it"
+
+
+def _asked(evidence: Evidence, operation: str, argument: str) -> set[str]:
+    """What this operation was asked for, by the plan's names, where no clear no was the answer."""
+    return {
+        done.arguments[argument]
+        for done in _operations(evidence, operation)
+        if done.outcome is not Kind.FAIL or (done.status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    }
+
+
+def _deleted_servers(evidence: Evidence) -> set[str]:
+    """The ids of the servers whose delete was asked for; a plan may name a server by its id."""
+    asked = _asked(evidence, "server.delete", "server")
+    ids = {ident for name, ident in _made(evidence).items() if name in asked}
+    worlds: list[CloudWorld] = [seen.world for seen in evidence.observations]  # type: ignore[misc]
+    return asked | ids | {i.uuid for world in worlds for i in world.instances if i.name in asked}
+
+
+def _made(evidence: Evidence) -> dict[str, str]:
+    """The plan's name and the id of each server whose creation was answered."""
+    return {
+        done.arguments["name"]: done.answer["id"]
+        for done in _operations(evidence, "server.create")
+        if done.outcome is Kind.OK
+    }
 
 
 def _last_seen_alive(evidence: Evidence) -> dict[str, CloudWorld]:
@@ -136,11 +178,7 @@ def _last_seen_alive(evidence: Evidence) -> dict[str, CloudWorld]:
 def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
     """An accepted delete is fulfilled: the server is gone, with every record of it."""
     world: CloudWorld = evidence.world
-    made = {
-        done.arguments["name"]: done.answer["id"]
-        for done in _operations(evidence, "server.create")
-        if done.outcome is Kind.OK
-    }
+    made = _made(evidence)
     for operation in _operations(evidence, "server.delete"):
         server = made.get(operation.arguments["server"])
         if operation.outcome is not Kind.OK or server is None:
@@ -148,6 +186,10 @@ def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
         left = [
             *(f"instance in {i.cell}" for i in world.instances if i.uuid == server),
             *("build request" for r in world.build_requests if r.instance == server),
+            *("instance mapping" for m in world.instance_mappings if m.instance == server),
+            *(f"block device {d.id}" for d in world.block_devices if d.instance == server),
+            *(f"attachment {a.id}" for a in world.attachments if a.instance == server),
+            *(f"{a.resource} of {a.provider}" for a in world.allocations if a.consumer == server),
             *(f"guest on {g.host}" for g in world.guests if g.uuid == server),
         ]
         if left:
@@ -161,7 +203,7 @@ def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
 def no_server_error(evidence: Evidence) -> Iterator[str]:
     """No client gets a 5xx; a service that a plan cut off answers nothing, which is no 5xx."""
     for operation in evidence.history.operations:
-        if operation.status is not None and operation.status >= 500:
+        if (operation.status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
             yield (
                 f"{operation.actor} got {operation.status} for {operation.operation}: "
                 f"{operation.error}"
