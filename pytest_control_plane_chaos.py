@@ -28,6 +28,7 @@ from chaos.pytest_plugin import (  # noqa: E402 - only once it is known to be ou
     pytest_configure,
     pytest_sessionfinish,
     pytest_terminal_summary,
+    pytest_testnodedown,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "pytest_configure",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
+    "pytest_testnodedown",
 ]

@@ -166,6 +166,9 @@ def make(target: str) -> Vocabulary:
     if target.endswith(".py") or ":" in target:
         with _blaming(target):
             module, name = _own_module(target)
+            hidden = shadowing()  # by what stands beside the target
+            if hidden:
+                raise CatalogueError(hidden)
             factory: Callable[[], Target] | None = getattr(module, name, None)
             if factory is None:
                 raise CatalogueError(f"{module.__file__} defines no function `{name}()`")

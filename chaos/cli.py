@@ -325,7 +325,10 @@ def points(target: str, word: str) -> None:
             out.print(table)
     if not listed:
         every = [name.partition("(")[0] for entries in sections.values() for name in entries]
-        raise ChaosError(f"no word of this target contains `{word}`; {nearest(word, every)}")
+        hint = nearest(word, every)
+        if not hint.startswith("did you mean"):
+            hint = "`chaos points` lists them all"
+        raise ChaosError(f"no word of this target contains `{word}`; {hint}")
 
 
 @main.command(short_help="Render a journal again, also one that a killed run left.")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SUFFIXES = (".plan.yaml", ".plan.yml")
+KEPT = "chaos_kept"
 _STATE = pytest.StashKey["ChaosState"]()
 
 
@@ -234,6 +235,7 @@ class ChaosState:
         self._journal: Journal | None = None
         self.residues: tuple[str, ...] = ()
         self.written: list[Path] = []
+        self.kept: list[str] = []
         self._checked = False
 
     @property
@@ -320,6 +322,8 @@ class ChaosState:
         """Stop every target."""
         for session in self.sessions.values():
             session.close()
+            if session.keep:
+                self.kept.append(str(session.run_dir))
         self.sessions.clear()
 
     def finish(self) -> None:
@@ -327,6 +331,7 @@ class ChaosState:
         self.close_sessions()
         if self.worker:
             self.journal.close()
+            self.config.workeroutput[KEPT] = self.kept  # type: ignore[attr-defined]
             return
         from chaos import results
 
@@ -348,6 +353,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Learn from an xdist worker that ends which run directories it kept."""
+    state = node.config.stash[_STATE]
+    state.kept += getattr(node, "workeroutput", {}).get(KEPT, [])
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
@@ -357,6 +369,8 @@ def pytest_terminal_summary(
         terminalreporter.section("chaos")
         for found in state.residues:
             terminalreporter.write_line(f"left behind: {found}", red=True)
+        for run_dir in state.kept:
+            terminalreporter.write_line(f"run directory kept: {run_dir}")
         terminalreporter.write_line("results: " + " ".join(map(_shown, state.written)))
 
 

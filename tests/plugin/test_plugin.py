@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,30 @@ def test_a_configured_target_file_stands_beside_the_configuration(
     (plans / "own.plan.yaml").write_text(PLAN.replace("target: tests.ledger.ledger:target\n", ""))
     monkeypatch.chdir(plans)
     project.runpytest_subprocess("--chaos-no-bugs").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_a_run_directory_that_is_kept_is_named(
+    project: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    project.makefile(".plan.yaml", crash=PLAN)
+    result = project.runpytest_subprocess("--chaos-keep", "--chaos-no-bugs", *workers)
+    (line,) = (line for line in result.outlines if line.startswith("run directory kept: "))
+    kept = Path(line.partition(": ")[2])
+    assert (kept / "logs/teller.log").is_file()
+    shutil.rmtree(kept)
+
+
+def test_a_package_beside_the_target_that_hides_ours_is_one_clear_error(
+    project: pytest.Pytester,
+) -> None:
+    project.makefile(".plan.yaml", crash=PLAN.replace("target: tests.ledger.ledger:target\n", ""))
+    project.mkpydir("own").joinpath("system.py").write_text("from tests.ledger.ledger import *")
+    (project.path / "own/reports").mkdir()
+    (project.path / "own/reports/__init__.py").touch()
+    result = project.runpytest_subprocess("--chaos-target=own/system.py")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["Your package `reports` at *own/reports hides ours at *"])
 
 
 def test_results_that_cannot_be_written_are_one_clear_error(project: pytest.Pytester) -> None:
