@@ -6,6 +6,7 @@ deadline: both are bound to the thread, never to the connection.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,6 +27,8 @@ def connect(clouds_yaml: Path, cloud: str) -> Connection:
     from keystoneauth1.session import Session
     from openstack.config import OpenStackConfig
     from openstack.connection import Connection
+
+    _silence_the_sdk()
 
     class ActorsSession(Session):
         def request(  # type: ignore[override]
@@ -58,6 +61,7 @@ def acting_as(request_id: str, deadline_s: float) -> Iterator[None]:
     from keystoneauth1.exceptions import ConnectFailure
     from openstack.exceptions import HttpException, SDKException
 
+    _silence_the_sdk()
     reset = _actor.set((request_id, deadline_s))
     try:
         yield
@@ -69,6 +73,15 @@ def acting_as(request_id: str, deadline_s: float) -> Iterator[None]:
         raise OperationFailed(str(error)) from error
     finally:
         _actor.reset(reset)
+
+
+def _silence_the_sdk() -> None:
+    """Drop what the SDK says of its own future: with ``-W error`` that would end a plan.
+
+    Again and again, as pytest gives each test filters of its own; `catch_warnings` is no way, as
+    actors are threads.
+    """
+    warnings.filterwarnings("ignore", module=r"openstack(\.|$)")
 
 
 def _readable(error: Any) -> str:

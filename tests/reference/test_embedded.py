@@ -99,6 +99,13 @@ def test_a_created_server_is_seen_whole(target: Embedded, do: Do) -> None:
     assert world.build_requests == ()
 
 
+@pytest.mark.filterwarnings("error")  # as a user's own `pytest -W error` has it
+def test_what_the_sdk_says_of_its_future_ends_no_operation(target: Embedded, do: Do) -> None:
+    target.client()
+    do("server.create", name="vm")
+    do("server.delete", server="vm")
+
+
 def test_a_rebooted_server_runs_again(target: Embedded, do: Do) -> None:
     do("server.create", "vm")
     do("server.reboot", "vm", wait="ACTIVE")
