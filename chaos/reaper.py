@@ -91,11 +91,18 @@ class Reaper:
 
     def close(self) -> None:
         """Say good-bye: the run ended in order, nothing is to be done. Safe to call twice."""
+        self._end(_GOOD_BYE)
+
+    def reap(self) -> None:
+        """Have it do now what it does when the runner dies, and wait until that is done."""
+        self._end(b"")
+
+    def _end(self, last_word: bytes) -> None:
         if self._process is None:
             return
         process, self._process = self._process, None
         try:
-            process.communicate(_GOOD_BYE)
+            process.communicate(last_word)
         except BrokenPipeError:
             process.wait()
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -102,8 +103,9 @@ class Session:
     residue: tuple[str, ...] = ()
     _engine: Engine = field(init=False)
     _controller: Controller = field(init=False)
-    _reaper: Reaper = field(init=False)
-    _undo: UndoLog = field(init=False)
+    _ending: ExitStack = field(default_factory=ExitStack)
+    _clean: bool = False
+    """Whether the audit has found nothing."""
     _trial: str = ""
     _marks: dict[str, int] = field(default_factory=dict)
     _fault_marks: dict[str, int] = field(default_factory=dict)
@@ -111,30 +113,38 @@ class Session:
     def __enter__(self) -> Self:
         self.words = make(self.target)
         self.label = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.run_dir = Path(tempfile.mkdtemp(prefix=f"chaos-{self.label}-"))
-        self._reaper = Reaper(self.label, self.run_dir, remove_run_dir=not self.keep)
-        self._reaper.start()
         try:
-            self._undo = UndoLog(self.run_dir)
-            self._controller = Controller(
-                label=self.label,
-                request_id_reader=self.words.target.request_id_reader,
-                on_hit=lambda hit: self._engine.on_hit(hit),
-            )
-            self._engine = Engine(
-                self.words.target, self._controller, self._undo,
-                on_event=self._on_event, on_round=self._after_round,
-            )  # fmt: skip
-            self.words.target.start(
-                Instrumentation(
-                    self.label, self.run_dir, self._controller.environment, self._on_service
-                ),
-                frozenset(),
-            )
+            self._open()
         except BaseException:
             self.close()
             raise
         return self
+
+    def _open(self) -> None:
+        ending = self._ending  # executed backwards, each whatever happens to the others
+        self.run_dir = Path(tempfile.mkdtemp(prefix=f"chaos-{self.label}-"))
+        ending.callback(self._remove_run_dir)
+        reaper = Reaper(self.label, self.run_dir, remove_run_dir=not self.keep)
+        ending.callback(self._dismiss, reaper)
+        reaper.start()
+        ending.callback(self._audit)
+        self._controller = Controller(
+            label=self.label,
+            request_id_reader=self.words.target.request_id_reader,
+            on_hit=lambda hit: self._engine.on_hit(hit),
+        )
+        ending.callback(self._controller.close)
+        self._engine = Engine(
+            self.words.target, self._controller, UndoLog(self.run_dir),
+            on_event=self._on_event, on_round=self._after_round,
+        )  # fmt: skip
+        ending.callback(self._stop)
+        self.words.target.start(
+            Instrumentation(
+                self.label, self.run_dir, self._controller.environment, self._on_service
+            ),
+            frozenset(),
+        )
 
     def __exit__(
         self,
@@ -145,18 +155,36 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Stop everything, look for leftovers, remove the run directory; safe to call twice."""
+        """Stop everything, look for leftovers, remove the run directory; safe to call twice.
+
+        What cannot be stopped is residue, and is left to the reaper, which undoes and kills it.
+        """
+        self._ending.close()
+
+    def _stop(self) -> None:
         try:
             self.words.target.stop()
-            if hasattr(self, "_controller"):
-                self._controller.close()
-            self.residue = audit(self.label, run_dir=self.run_dir)
-            for found in self.residue:
-                self.journal.residue(found)
-        finally:
-            if not self.keep:
-                shutil.rmtree(self.run_dir, ignore_errors=True)
-            self._reaper.close()
+        except Exception as error:
+            self._left(f"the target did not stop: {error}")
+
+    def _audit(self) -> None:
+        for found in audit(self.label, run_dir=self.run_dir):
+            self._left(found)
+        self._clean = not self.residue
+
+    def _left(self, found: str) -> None:
+        self.residue = (*self.residue, found)
+        self.journal.residue(found)
+
+    def _dismiss(self, reaper: Reaper) -> None:
+        if not self._clean:
+            reaper.reap()
+        self._remove_run_dir()
+        reaper.close()
+
+    def _remove_run_dir(self) -> None:
+        if not self.keep:
+            shutil.rmtree(self.run_dir, ignore_errors=True)
 
     # ------------------------------------------------------------------ trials
 

@@ -1,0 +1,138 @@
+"""A session that cannot be opened or closed in order leaves nothing all the same, and says so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from chaos import procfs
+from chaos.errors import TargetError
+from chaos.journal import Journal
+from chaos.reaper import Reaper
+from chaos.session import Session
+from chaos.target import Instrumentation, Operations, Service, Target, World
+
+
+class Stubborn(Target):
+    """Starts one process, and does not end it."""
+
+    name = "stubborn"
+    points: Mapping[str, Any] = {}
+    operations = Operations()
+    bugs: Mapping[str, str] = {}
+    services: Mapping[str, Service] = {}
+    starts = True
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, instrumentation: Instrumentation, bugs: frozenset[str]) -> None:
+        """Start the process."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "import signal; signal.pause()"],
+            env={procfs.LABEL: instrumentation.label},
+        )
+        if not self.starts:
+            raise TargetError("it does not start")
+
+    def stop(self) -> None:
+        """Fail."""
+        raise TargetError("it does not want to")
+
+    def reset(self, bugs: frozenset[str]) -> None:
+        """Nothing to do."""
+
+    def client(self) -> Any:
+        """None is needed."""
+
+    def observe(self) -> World:
+        """An empty world."""
+        return World()
+
+    def settle(self, deadline_s: float) -> None:
+        """Nothing is under way."""
+
+    def clean_up(self, client: Any, deadline_s: float) -> None:
+        """Nothing was made."""
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """An empty journal."""
+    with Journal(tmp_path / "journal.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def stubborn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubborn]:
+    """The target that ``stubborn:target`` gives; its process is collected at the end."""
+    target = Stubborn()
+    module = ModuleType("stubborn")
+    module.__dict__["target"] = lambda: target
+    monkeypatch.setitem(sys.modules, "stubborn", module)
+    yield target
+    if target.process is not None:
+        target.process.kill()
+        target.process.wait()
+
+
+def test_a_target_that_does_not_stop_is_residue_and_its_processes_are_ended(
+    journal: Journal, stubborn: Stubborn
+) -> None:
+    with Session("stubborn:target", journal) as session:
+        assert stubborn.process is not None
+    assert session.residue[0] == "the target did not stop: it does not want to"
+    assert f"process {stubborn.process.pid} is still alive" in session.residue[1]
+    assert journal.residues() == session.residue
+    assert stubborn.process.wait(5) == -9
+    assert not session.run_dir.exists()
+
+
+def test_a_target_that_does_not_start_leaves_nothing(journal: Journal, stubborn: Stubborn) -> None:
+    stubborn.starts = False
+    session = Session("stubborn:target", journal)
+    with pytest.raises(TargetError, match="it does not start"):
+        session.__enter__()
+    assert stubborn.process is not None
+    assert stubborn.process.wait(5) == -9
+    assert not session.run_dir.exists()
+
+
+def test_an_interrupt_while_the_target_stops_leaves_nothing(
+    journal: Journal, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stubborn, "stop", interrupted)
+    session = Session("stubborn:target", journal)
+    with pytest.raises(KeyboardInterrupt), session:
+        pass
+    assert stubborn.process is not None
+    assert stubborn.process.wait(5) == -9
+    assert not session.run_dir.exists()
+
+
+def test_without_a_reaper_no_run_directory_stays(
+    journal: Journal, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Reaper) -> None:
+        raise OSError("no process can be started")
+
+    monkeypatch.setattr(Reaper, "start", fails)
+    session = Session("stubborn:target", journal)
+    with pytest.raises(OSError, match="no process"):
+        session.__enter__()
+    assert not session.run_dir.exists()
+    assert stubborn.process is None
+
+
+def test_closing_twice_tells_what_was_left_once(journal: Journal, stubborn: Stubborn) -> None:
+    with Session("stubborn:target", journal) as session:
+        pass
+    session.close()
+    assert journal.residues() == session.residue
