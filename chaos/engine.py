@@ -237,7 +237,8 @@ class Engine:
                 if time.monotonic() < until:
                     continue
             if not strike.wait(0):
-                before = "".join(f" Before that: {violation}." for violation in stage.violations)
+                told = (str(violation).rstrip(".") for violation in stage.violations)
+                before = "".join(f" Before that: {violation}." for violation in told)
                 raise Vacuous(f"{strike.missing()}{before} {self._seen(stage)}")
 
     def _recover(self, stage: Stage) -> None:
