@@ -66,7 +66,8 @@ def bind(plan: Plan, words: Vocabulary) -> BoundPlan:
         faults.append((injection, fault))
     for section in ("given", "during", "then"):
         for index, step in enumerate(getattr(plan, section)):
-            problems.extend(_check_step(step, (section, index), plan, words))
+            path = (section, index)
+            problems.extend(_check_step(step, path, plan, words, _BUILT_IN_STEPS[section]))
     for index, recovery in enumerate(plan.recover or ()):
         problems.extend(_check_service(recovery.service, ("recover", index), words))
     invariants = _invariants(plan, words, problems)
@@ -190,10 +191,20 @@ def _check_references(fault: Fault, path: Path, plan: Plan, words: Vocabulary) -
                     )  # fmt: skip
 
 
-def _check_step(step: Step, path: Path, plan: Plan, words: Vocabulary) -> Iterator[Problem]:
+_BUILT_IN_STEPS = {"given": (), "during": (TOGETHER, REACH), "then": (TOGETHER,)}
+"""Where the built-in steps mean something: faults can be reached only while they are armed."""
+
+
+def _check_step(
+    step: Step, path: Path, plan: Plan, words: Vocabulary, built_in: Sequence[str]
+) -> Iterator[Problem]:
+    if step.operation in (TOGETHER, REACH) and step.operation not in built_in:
+        place = f"inside `{TOGETHER}`" if TOGETHER in path else f"in `{path[0]}`"
+        yield Problem((*path, step.operation), f"`{step.operation}` cannot stand {place}")
+        return
     if step.operation == TOGETHER:
         for index, inner in enumerate(step.together):
-            yield from _check_step(inner, (*path, TOGETHER, index), plan, words)
+            yield from _check_step(inner, (*path, TOGETHER, index), plan, words, ())
         return
     if step.operation == REACH:
         point = str(step.arguments.get("point", ""))

@@ -101,6 +101,8 @@ class Race(Fault):
             yield ("actors", index), "actor", actor
         for index, location in enumerate(self.points):
             yield ("points", index), "point", location.point
+            if location.service:
+                yield ("points", index), "service", location.service
 
     def variations(self, order: str = "") -> Iterator[Variation]:
         """Every order, the stated ones, or just the given one, such as ``first second second``.

@@ -81,6 +81,15 @@ def test_a_good_plan_is_bound_to_its_invariants(tmp_path: Path, words: Vocabular
         ("reach: before transfer.credit", "reach: before transfer.debit",
          "x.plan.yaml:7: nothing is injected at `before transfer.debit`; "
          "did you mean `before transfer.credit`?"),
+        ("account.open: {name: alice, amount: 100}", "reach: before transfer.credit",
+         "x.plan.yaml:3: `reach` cannot stand in `given`"),
+        ("account.open: {name: alice, amount: 100}", "together: []",
+         "x.plan.yaml:3: `together` cannot stand in `given`"),
+        ("reach: before transfer.credit", "together: [{reach: before transfer.credit}]",
+         "x.plan.yaml:7: `reach` cannot stand inside `together`"),
+        ("{seconds: 0.1}}", "{seconds: 0.1}}\n  - do: {race: {actors: [first, first], "
+         "points: [{before: vault.post, service: tellr}]}}",
+         "x.plan.yaml:11: target `ledger` has no service `tellr`; did you mean `teller`?"),
         ("reach: before transfer.credit", "reach: [", "x.plan.yaml:9: not valid YAML"),
         ("{source: alice, target: bob, amount: 30}", "alice",
          "x.plan.yaml:5: `arguments`: must be a mapping, such as `{name: value}`"),
