@@ -242,16 +242,21 @@ class Journal:
         self._write("INSERT INTO residue VALUES (?)", (found,))
 
     def absorb(self, part: Path) -> None:
-        """Copy everything from another journal."""
+        """Copy everything from another journal; nothing from one that was only begun."""
         with self._lock:
             self._db.execute("ATTACH ? AS part", (str(part),))
-            for table in ("trial", "round", "log", "residue"):
-                self._db.execute(f"INSERT INTO main.{table} SELECT * FROM part.{table}")
-            columns = "trial, round, at_ns, kind, lane, name, actor, data"
-            self._db.execute(
-                f"INSERT INTO main.event ({columns}) SELECT {columns} FROM part.event ORDER BY seq"
-            )
-            self._db.execute("DETACH part")
+            try:
+                if self._db.execute("PRAGMA part.user_version").fetchone()[0] == 0:
+                    return
+                for table in ("trial", "round", "log", "residue"):
+                    self._db.execute(f"INSERT INTO main.{table} SELECT * FROM part.{table}")
+                columns = "trial, round, at_ns, kind, lane, name, actor, data"
+                self._db.execute(
+                    f"INSERT INTO main.event ({columns})"
+                    f" SELECT {columns} FROM part.event ORDER BY seq"
+                )
+            finally:
+                self._db.execute("DETACH part")
 
     # ------------------------------------------------------------------ reading
 
