@@ -111,7 +111,7 @@ class Engine:
             plan, self.target, self.controller, self.undo, history, bound.invariants,
             Scope(self.target.client(), deadline_s=plan.settle),
         )  # fmt: skip
-        self._stage = stage
+        self._stage, self._dirty = stage, True  # until it has ended well; an interrupt does not
         try:
             with self._undoing(stage):
                 self._play(stage, bound.faults, variation)
@@ -123,7 +123,7 @@ class Engine:
             self._stage = None
         outcome = replace(outcome, schedule=str(variation))
         # Also a violation that the plan does not judge leaves something behind.
-        self._dirty = self._dirty or bool(stage.violations) or outcome.verdict is not Verdict.PASS
+        self._dirty = bool(stage.violations) or outcome.verdict is not Verdict.PASS
         self.on_round(number, outcome, history)
         return outcome
 

@@ -287,6 +287,20 @@ def test_the_hit_of_a_crash_is_in_the_journal_before_the_death(ledger: Ledger) -
     assert hit.lane == death.lane == "teller"
 
 
+def test_a_plan_after_an_interrupted_one_starts_from_a_pristine_world(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Scope) -> None:
+        raise KeyboardInterrupt
+
+    operation = Operation("interrupt", interrupt)
+    monkeypatch.setitem(ledger.session.words.target.operations, operation.name, operation)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.run(plan(CRASH, during=(step("interrupt"),)))
+    outcome = ledger.run(plan(CRASH))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+
+
 def test_nothing_stays_armed_after_a_plan(ledger: Ledger) -> None:
     ledger.run(plan(CRASH))
     assert set(ledger.session.armed().values()) == {()}
