@@ -250,7 +250,9 @@ class Session:
 
     def _on_event(self, number: int, event: Event) -> None:
         self.journal.event(self._trial, number, event)
-        if event.kind is Kind.FAULT and not self._fault_marks:
+        # A crash is told as a fault when it is over; its hit comes before it.
+        strikes = event.kind is Kind.FAULT or event.data.get("action", "record") != "record"
+        if strikes and not self._fault_marks:
             self._fault_marks = self._log_sizes()
         if event.kind is Kind.WORLD and event.name == "before":
             self._marks, self._fault_marks = self._log_sizes(), {}

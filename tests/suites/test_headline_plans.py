@@ -33,6 +33,14 @@ def test_the_verdict_is_the_expected_one(reference: Session, case: Case) -> None
     assert case.bug or outcome.verdict is Verdict.PASS
 
 
+def test_the_logs_are_parted_at_the_moment_of_the_crash(reference: Session) -> None:
+    reference.run(next(case for case in CASES if case.name == "kill-compute-mid-reboot"))
+    trial = reference.journal.trials()[-1]
+    (log,) = [log for log in reference.journal.logs(trial.id, 1) if log.service == "compute-host1"]
+    assert "REBOOT_HARD" not in log.before_fault
+    assert "REBOOT_HARD" in log.after_fault
+
+
 def test_every_invariant_of_the_library_is_violated_by_some_bug_switch() -> None:
     library = {*vocabulary("reference").invariants, RECOVERABLE}
     violated = {name for case in CASES for name in case.expected.violations}
