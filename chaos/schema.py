@@ -22,18 +22,20 @@ def plan_schema(words: Vocabulary | None = None) -> dict[str, Any]:
     """The schema of one plan document."""
     plan = Plan.model_json_schema(by_alias=True)
     described = {name: field.get("description") for name, field in plan["properties"].items()}
-    steps = {"type": "array", "items": _ref("step")}
+    together = {"type": "array", "items": _ref("operation"), "minItems": 2}
+    concurrent = _object({TOGETHER: together}, required=[TOGETHER])
+    reach = _object({REACH: _ref("place")}, required=[REACH])
     properties: dict[str, Any] = {
         "plan": {"type": "string", "pattern": plan["properties"]["plan"]["pattern"]},
         "title": {"type": "string"},
         "scenario": {"type": "string"},
         "source": {"type": "string"},
         "target": {"type": "string"},
-        "given": steps,
-        "during": {**steps, "minItems": 1},
+        "given": _steps(),
+        "during": {**_steps(concurrent, reach), "minItems": 1},
         "inject": {"type": "array", "minItems": 1, "items": _ref("injection")},
         "recover": {"type": "array", "items": _ref("recovery")},
-        "then": steps,
+        "then": _steps(concurrent),
         "invariants": {"type": "array", "items": _ref("invariant")},
         "settle": {"type": "number", "exclusiveMinimum": 0, "maximum": 600, "default": 10},
         "bugs": {
@@ -55,8 +57,9 @@ def plan_schema(words: Vocabulary | None = None) -> dict[str, Any]:
         "$defs": {
             "point": _word(words.target.points if words else ()),
             "invariant": _word([*words.invariants, *BUILT_IN] if words else ()),
-            "location": _location(words),
-            "step": _step(words),
+            "place": _place(words),
+            "location": _location(),
+            "operation": _operation(words),
             "injection": _injection(words),
             "recovery": {
                 "oneOf": [
@@ -86,32 +89,40 @@ def _object(properties: dict[str, Any], *, required: Iterable[str] = ()) -> dict
     }
 
 
-def _location(words: Vocabulary | None) -> dict[str, Any]:
-    points = sorted(words.target.points) if words else []
-    short: dict[str, Any] = {"type": "string", "pattern": "^(before|after) [^ ]+$"}
-    if points:
-        short = {"enum": [f"{when} {point}" for point in points for when in When]}
+def _place(words: Vocabulary | None) -> dict[str, Any]:
+    if words is None:
+        return {"type": "string", "pattern": "^(before|after) [^ ]+$"}
+    points = sorted(words.target.points)
+    return {"enum": [f"{when} {point}" for point in points for when in When]}
+
+
+def _location() -> dict[str, Any]:
     filters = {
         "service": {"type": "string"},
         "actor": {"type": "string"},
         "occurrence": {"type": "integer", "minimum": 1},
     }
     sides = [_object({when: _ref("point"), **filters}, required=[when]) for when in When]
-    return {"oneOf": [short, *sides]}
+    return {"oneOf": [_ref("place"), *sides]}
 
 
-def _step(words: Vocabulary | None) -> dict[str, Any]:
+def _steps(*built_in: dict[str, Any]) -> dict[str, Any]:
+    items = {"oneOf": [_ref("operation"), *built_in]} if built_in else _ref("operation")
+    return {"type": "array", "items": items}
+
+
+def _operation(words: Vocabulary | None) -> dict[str, Any]:
     common = {
         "as": {"type": "string", "description": "name of this actor"},
         "allow": {"type": "array", "items": {"type": "integer"}, "description": "status codes"},
     }
-    together = {"type": "array", "items": _ref("step"), "minItems": 2}
-    built_in = [
-        _object({TOGETHER: together}, required=[TOGETHER]),
-        _object({REACH: _ref("location")}, required=[REACH]),
-    ]
     if words is None:
-        return {"oneOf": [{"type": "string"}, {"type": "object", "minProperties": 1}]}
+        mapping = {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"not": {"enum": [TOGETHER, REACH]}},
+        }
+        return {"oneOf": [{"type": "string"}, mapping]}
     bare, mapped = [], []
     for name, operation in words.target.operations.items():
         needed = [
@@ -125,7 +136,7 @@ def _step(words: Vocabulary | None) -> dict[str, Any]:
         mapped.append(step)
         if not needed:
             bare.append(name)
-    return {"oneOf": [{"enum": bare}, *mapped, *built_in] if bare else [*mapped, *built_in]}
+    return {"oneOf": [{"enum": bare}, *mapped] if bare else mapped}
 
 
 def _injection(words: Vocabulary | None) -> dict[str, Any]:

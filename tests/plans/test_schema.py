@@ -36,6 +36,10 @@ def test_our_own_plans_satisfy_the_schema_of_their_target(source: Any, target: s
         {"inject": [{"at": "before transfer.credit", "do": {"delay": {"second": 1}}}]},
         {"during": [{"transfr": {}}]},
         {"bugs": {"none": ["recoverable"]}},
+        {"given": [{"reach": "before transfer.credit"}]},
+        {"then": [{"reach": "before transfer.credit"}]},
+        {"during": [{"reach": {"before": "transfer.credit"}}]},
+        {"during": [{"together": [{"together": []}, {"reach": "before transfer.credit"}]}]},
     ],
 )
 def test_a_misspelt_word_violates_the_schema(wrong: dict[str, Any]) -> None:
@@ -56,5 +60,6 @@ def test_the_published_schema_is_the_one_of_the_reference() -> None:
 
 
 def test_without_a_target_any_word_is_allowed() -> None:
-    plan = {"plan": "x", "during": ["a"], "inject": [{"at": "after b", "do": {"c": {}}}]}
+    during = ["a", {"d": {}, "as": "e"}, {"reach": "after b"}, {"together": ["f", {"g": {}}]}]
+    plan = {"plan": "x", "during": during, "inject": [{"at": "after b", "do": {"c": {}}}]}
     jsonschema.validate(plan, plan_schema())
