@@ -99,9 +99,12 @@ class PlanFile(pytest.File):
         try:
             for source in load(self.path):
                 target = state.target_of(source.plan)
-                source.bind(source.words(target))
-                chosen = cases(source, bugs=not self.config.getoption("chaos_no_bugs"))
+                words = source.words(target)
+                source.bind(words)
                 wanted = self.config.getoption("chaos_bug")
+                for bug in wanted:
+                    Case(source.plan, bug, source).bind(words)  # a misspelt switch selects nothing
+                chosen = cases(source, bugs=not self.config.getoption("chaos_no_bugs"))
                 for case in chosen:
                     if not wanted or case.bug in wanted:
                         ordered = Case(case.plan, case.bug, source, state.order)

@@ -113,6 +113,13 @@ def test_a_misspelt_word_is_one_error_at_collection(project: pytest.Pytester) ->
     )
 
 
+def test_a_misspelt_bug_switch_is_an_error_not_an_empty_run(project: pytest.Pytester) -> None:
+    project.makefile(".plan.yaml", crash=PLAN)
+    result = project.runpytest_subprocess("--chaos-bug=lost-crdit")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*no bug switch `lost-crdit`; did you mean `lost-credit`?"])
+
+
 def test_a_hand_written_test_uses_the_fixture(project: pytest.Pytester) -> None:
     project.makepyfile(BY_HAND)
     project.runpytest_subprocess().assert_outcomes(passed=2)
