@@ -135,6 +135,7 @@ _SHAPES = {
     "dict_type": "must be a mapping, such as `{name: value}`",
     "model_type": "must be a mapping, such as `{name: value}`",
     "string_type": "must be a word",
+    "string_pattern_mismatch": "may have only a-z, 0-9 and `-`, as in `kill-compute-mid-reboot`",
 }
 """Kind of pydantic's error → what it says to who writes YAML."""
 

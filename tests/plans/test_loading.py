@@ -96,7 +96,7 @@ def test_a_good_plan_is_bound_to_its_invariants(tmp_path: Path, words: Vocabular
         ("[money-is-kept, recoverable]", "money-is-kept",
          "x.plan.yaml:13: `invariants`: must be a list, such as"),
         ("seconds: 0.1", "seconds: soon", "x.plan.yaml:10: `seconds`: must be a valid number"),
-        ("plan: good", "plan: Not Good", "x.plan.yaml:1: `plan`: String should match pattern"),
+        ("plan: good", "plan: Not Good", "x.plan.yaml:1: `plan`: may have only a-z, 0-9"),
     ],
 )  # fmt: skip
 def test_a_mistake_names_its_line_and_the_nearest_word(
