@@ -14,7 +14,7 @@ chaos: $(READY) ## run the headline plans on the embedded reference control plan
 	@$(BIN)/chaos run suites
 
 test: $(READY) ## pass the framework's own tests
-	@$(BIN)/python -m pytest -n 2 tests --chaos-results=chaos-results/tests
+	@$(BIN)/python -m pytest -n 2 --timeout=120 tests --chaos-results=chaos-results/tests
 
 lint: $(READY) ## types, style, and the direction of imports
 	$(BIN)/ruff check .

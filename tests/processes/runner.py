@@ -18,6 +18,8 @@ from tests.ledger.ledger import Ledger
 
 
 def main(label: str, run_dir: Path, moment: str) -> None:
+    # What a job in the background inherits is to ignore interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ledger = Ledger()
     reaper = Reaper(label, run_dir, remove_run_dir=True)
     reaper.start()

@@ -34,7 +34,7 @@ class Runner:
     def die(self, number: int = signal.SIGKILL) -> bool:
         """Whether the reaper had ended by the limit."""
         self.process.send_signal(number)
-        self.process.wait()
+        self.process.wait(LIMIT_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         ended, _, _ = select.select([self.reaper], [], [], LIMIT_S)
