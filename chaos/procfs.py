@@ -6,6 +6,7 @@ Standard library only, for the reaper's sake. Source: proc_pid_stat(5), proc_pid
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +87,11 @@ def labelled(label: str) -> Iterator[int]:
             pid = int(entry.name)
             if is_labelled(pid, label):
                 yield pid
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process as soon as its parent dies (prctl(2))."""
+    import ctypes
+
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -301,11 +301,14 @@ class ChaosState:
 
     def session(self, target: str) -> Session:
         """The running session of a target; only one runs at a time in a process."""
+        from chaos import procfs
         from chaos.session import Session
 
         running = self.sessions.get(target)
         if running is None:
             self.close_sessions()
+            if self.worker:  # it would notice its controller's death, but only seconds later
+                procfs.die_with_parent()
             running = Session(target, self.journal, keep=bool(self.config.getoption("chaos_keep")))
             running.__enter__()
             self.sessions[target] = running

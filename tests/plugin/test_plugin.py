@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -229,17 +230,20 @@ def test_a_package_of_the_user_that_hides_ours_is_one_clear_error(
     assert "Traceback" not in text
 
 
-def test_killed_in_the_middle_of_a_plan_it_leaves_nothing(project: pytest.Pytester) -> None:
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "with a worker"])
+def test_killed_in_the_middle_of_a_plan_it_leaves_nothing(
+    project: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
     held = PLAN.replace("do: crash", "do: {pause: {until: transfer}}").replace(
         "bugs:", "settle: 60\nbugs:"
     )
     project.makefile(".plan.yaml", held=held)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "--chaos-no-bugs"],
+        [sys.executable, "-m", "pytest", "--chaos-no-bugs", *workers],
         cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    journal_path = project.path / "chaos-results/journal.sqlite"
-    _wait_until(lambda: _is_held(journal_path), 20)
+    results = project.path / "chaos-results"
+    _wait_until(lambda: any(map(_is_held, results.glob("*.sqlite"))), 20)
     run_dirs = _run_dirs(process.pid)
     label = run_dirs[0].name.removeprefix("chaos-").rpartition("-")[0]
     assert list(procfs.labelled(label))
@@ -263,9 +267,10 @@ def _is_held(journal: Path) -> bool:
 
 
 def _run_dirs(runner: int) -> list[Path]:
-    import tempfile
-
-    return sorted(Path(tempfile.gettempdir()).glob(f"chaos-{runner}-*"))
+    """Of a pytest process, or of its worker."""
+    workers = Path(f"/proc/{runner}/task/{runner}/children").read_text().split()
+    folder = Path(tempfile.gettempdir())
+    return [path for pid in (runner, *workers) for path in folder.glob(f"chaos-{pid}-*")]
 
 
 def _wait_until(happened: object, deadline_s: float) -> None:
