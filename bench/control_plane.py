@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.target import Instrumentation, Scope
-from targets.embedded import Embedded
+from targets.embedded.target import Embedded
 
 IDLE_S = 3.0
 

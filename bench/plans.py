@@ -17,9 +17,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from chaos.engine.session import Case, Session
 from chaos.journal import Journal
-from chaos.loader import find, load
-from chaos.session import Case, Session
+from chaos.language.loader import find, load
 
 SUITES = Path(__file__).parents[1] / "suites"
 

@@ -12,7 +12,7 @@ import sys
 import time
 from unittest.mock import patch
 
-from chaos.control import Controller, Record
+from chaos.failpoints.controller import Controller, Record
 from chaos.point import Point, When
 
 

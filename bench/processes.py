@@ -20,8 +20,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chaos.reaper import Reaper
-from chaos.residue import audit
+from chaos.safety.reaper import Reaper
+from chaos.safety.residue import audit
 from chaos.target import Instrumentation, Target
 
 LABEL = f"bench-{time.time_ns():x}"

@@ -15,8 +15,8 @@ from rich.table import Table
 from chaos.errors import ChaosError
 
 if TYPE_CHECKING:
+    from chaos.engine.session import Case
     from chaos.journal import Trial
-    from chaos.session import Case
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,10 +112,10 @@ def run(
     on, which must FAIL and name the defect. Exit status 0 only if every verdict is as expected.
     Without PLAN or FOLDER, runs all plans that are installed for the target.
     """
-    from chaos.catalogue import suites
+    from chaos.engine.session import Case, cases
     from chaos.errors import nearest
-    from chaos.loader import find, load
-    from chaos.session import Case, cases
+    from chaos.language.catalogue import suites
+    from chaos.language.loader import find, load
 
     sources = [
         source
@@ -141,7 +141,7 @@ def run(
 
 def _by_target(todo: Iterable[Case], target: str) -> dict[str, list[Case]]:
     """The cases of each target, after every word of every plan was checked."""
-    from chaos.catalogue import vocabulary
+    from chaos.language.catalogue import vocabulary
 
     grouped: dict[str, list[Case]] = {}
     for case in todo:
@@ -162,8 +162,8 @@ def _run(todo: Sequence[Case], target: str, results: Path, keep: bool = False) -
         TimeElapsedColumn,
     )
 
-    from chaos.results import begin, write_reports
-    from chaos.session import Session
+    from chaos.engine.session import Session
+    from chaos.journal.results import begin, write_reports
 
     grouped = _by_target(todo, target)
     progress = Progress(
@@ -254,7 +254,7 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
 def validate(paths: Sequence[Path], target: str) -> None:
     """Check plans against a target's vocabulary without running anything."""
     from chaos.errors import PlanError
-    from chaos.loader import find, load
+    from chaos.language.loader import find, load
 
     wrong = 0
     for path in find(paths):
@@ -279,8 +279,8 @@ def schema(target: str) -> None:
     """
     import json
 
-    from chaos.catalogue import vocabulary
-    from chaos.schema import plan_schema
+    from chaos.language.catalogue import vocabulary
+    from chaos.language.schema import plan_schema
 
     click.echo(json.dumps(plan_schema(vocabulary(target) if target else None), indent=2))
 
@@ -294,8 +294,8 @@ def points(target: str, word: str) -> None:
 
     WORD keeps only what contains it.
     """
-    from chaos.catalogue import vocabulary
     from chaos.errors import nearest
+    from chaos.language.catalogue import vocabulary
 
     words = vocabulary(target or DEFAULT_TARGET)
     listed: list[str] = []
@@ -340,9 +340,9 @@ def points(target: str, word: str) -> None:
 @_tells_errors
 def report(journal: Path, kind: str, output: Path | None) -> None:
     """Render a journal again, for example one that a killed run left."""
-    from chaos import catalogue
     from chaos.journal import Journal
-    from chaos.results import FILES
+    from chaos.journal.results import FILES
+    from chaos.language import catalogue
 
     render = catalogue.report(kind)
     path = output or journal.parent / FILES.get(kind, f"report.{kind}")
@@ -368,9 +368,9 @@ def replay(trial: str, journal: Path, emit: bool, results: Path) -> None:
 
     A race that failed is run again in the very order in which it failed.
     """
+    from chaos.engine.session import Case
     from chaos.journal import Journal
-    from chaos.loader import parse
-    from chaos.session import Case
+    from chaos.language.loader import parse
 
     with Journal(journal, readonly=True) as opened:
         found = [t for t in opened.trials() if t.id.startswith(trial)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from chaos.plan import Location, Model
 
 if TYPE_CHECKING:
-    from chaos.stage import Stage
+    from chaos.engine.stage import Stage
 
 
 class Strike(ABC):

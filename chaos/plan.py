@@ -1,8 +1,8 @@
 """The fault plan: what is given, what happens, which fault strikes where, and what must hold.
 
 One model with two faces: Python (this module's classes, and the short builders at its end) and
-YAML (:mod:`chaos.loader`, with the JSON Schema of :mod:`chaos.schema`). The YAML form is the
-model's own serialized form, so what a plan prints can be run again.
+YAML (:mod:`chaos.language`, with a JSON Schema). The YAML form is the model's own serialized form,
+so what a plan prints can be run again.
 """
 
 from __future__ import annotations

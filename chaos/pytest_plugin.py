@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from chaos.bind import BoundPlan
+    from chaos.engine.session import Case, Session
     from chaos.journal import Journal
+    from chaos.language.bind import BoundPlan
     from chaos.plan import Plan
-    from chaos.session import Case, Session
     from chaos.verdict import Outcome
 
 T = TypeVar("T")
@@ -92,9 +92,9 @@ class PlanFile(pytest.File):
         """One item for each case; every word of the plan is checked here."""
         state = self.config.stash[_STATE]
         state.refuse_shadowing()
+        from chaos.engine.session import Case, cases
         from chaos.errors import ChaosError
-        from chaos.loader import load
-        from chaos.session import Case, cases
+        from chaos.language.loader import load
 
         try:
             for source in load(self.path):
@@ -200,14 +200,14 @@ class Chaos:
         return _without_our_frames(lambda: self._check(plan, bug))
 
     def _check(self, plan: Plan, bug: str) -> Outcome:
-        from chaos.session import Case
+        from chaos.engine.session import Case
 
         outcome = self._run(plan, bug)
         _raise_unless_expected(outcome, Case(plan, bug))
         return outcome
 
     def _run(self, plan: Plan, bug: str, order: str = "") -> Outcome:
-        from chaos.session import Case
+        from chaos.engine.session import Case
 
         command = f"pytest {shlex.quote(self._test)}" if self._test else ""
         case = Case(plan, bug, order=order, command=command)
@@ -215,8 +215,8 @@ class Chaos:
 
     def bind(self, plan: Plan) -> BoundPlan:
         """Check every word of a plan without running it."""
-        from chaos.bind import bind
-        from chaos.catalogue import vocabulary
+        from chaos.language.bind import bind
+        from chaos.language.catalogue import vocabulary
 
         return bind(plan, vocabulary(self.target))
 
@@ -292,7 +292,7 @@ class ChaosState:
             pytest.UsageError: a package of the user's own hides one of ours.
         """
         if not self._checked:
-            from chaos.catalogue import shadowing
+            from chaos.language.catalogue import shadowing
 
             hidden = shadowing()
             if hidden:
@@ -301,8 +301,8 @@ class ChaosState:
 
     def session(self, target: str) -> Session:
         """The running session of a target; only one runs at a time in a process."""
-        from chaos import procfs
-        from chaos.session import Session
+        from chaos.engine.session import Session
+        from chaos.safety import procfs
 
         running = self.sessions.get(target)
         if running is None:
@@ -317,7 +317,7 @@ class ChaosState:
     @property
     def journal(self) -> Journal:
         """The journal of this process; opened at the first use."""
-        from chaos import results
+        from chaos.journal import results
 
         if self._journal is None:
             part = self.worker and f"{os.environ['PYTEST_XDIST_TESTRUNUID']}-{self.worker}"
@@ -339,7 +339,7 @@ class ChaosState:
             self.journal.close()
             self.config.workeroutput[KEPT] = self.kept  # type: ignore[attr-defined]
             return
-        from chaos import results
+        from chaos.journal import results
 
         if self._journal is None and not results.parts(self.results):
             return

@@ -7,15 +7,15 @@ from threading import Event
 
 from pydantic import Field
 
-from chaos.control import Action, Arm, Raise
-from chaos.control import Crash as CrashAction
-from chaos.control import Delay as DelayAction
-from chaos.control import Pause as PauseAction
+from chaos.engine.stage import Stage
 from chaos.errors import ChaosError
+from chaos.failpoints.controller import Action, Arm, Raise
+from chaos.failpoints.controller import Crash as CrashAction
+from chaos.failpoints.controller import Delay as DelayAction
+from chaos.failpoints.controller import Pause as PauseAction
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Kind
 from chaos.plan import Location
-from chaos.stage import Stage
 
 
 class Hitting(Strike):

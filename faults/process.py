@@ -14,15 +14,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from chaos.control import Arm
-from chaos.control import Pause as PauseAction
+from chaos.engine.stage import Stage
 from chaos.errors import ChaosError, Vacuous
+from chaos.failpoints.controller import Arm
+from chaos.failpoints.controller import Pause as PauseAction
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Kind
 from chaos.plan import Location
-from chaos.stage import Stage
+from chaos.safety.undo import Thaw
 from chaos.target import Service, ServiceState
-from chaos.undo import Thaw
 from faults.failpoint import Hitting
 
 

@@ -17,13 +17,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from chaos.control import Arm, Hit
-from chaos.control import Pause as PauseAction
+from chaos.engine.stage import Stage
 from chaos.errors import ChaosError, PlanError, Vacuous
+from chaos.failpoints.controller import Arm, Hit
+from chaos.failpoints.controller import Pause as PauseAction
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Kind
 from chaos.plan import Location
-from chaos.stage import Stage
 
 
 @dataclass(slots=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chaos.engine.session import Case, Session
 from chaos.journal import Journal
 from chaos.plan import Plan
-from chaos.session import Case, Session
 from chaos.verdict import Outcome
 
 LEDGER = "tests.ledger.ledger:target"

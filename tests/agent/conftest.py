@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chaos.control import Controller
+from chaos.failpoints.controller import Controller
 from chaos.point import Point
 
 PROGRAMS = Path(__file__).parent / "programs"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chaos.control import (
+from chaos.failpoints.controller import (
     Action,
     Arm,
     Controller,

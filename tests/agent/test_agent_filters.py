@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.control import ArmRequest, Controller, Pause, Record, Return
+from chaos.failpoints.controller import ArmRequest, Controller, Pause, Record, Return
 from chaos.point import When
 
 from .conftest import Launch, Service, point

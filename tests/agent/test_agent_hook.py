@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.control import Controller, Return
+from chaos.failpoints.controller import Controller, Return
 from chaos.point import Point, When
 
 MODULE = "def greet(): return 'hello'\n"

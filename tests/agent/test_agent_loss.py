@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaos.control import Controller, Crash, Pause, Record, Return
 from chaos.errors import PointError
+from chaos.failpoints.controller import Controller, Crash, Pause, Record, Return
 from chaos.point import When
 
 from .conftest import PROGRAMS, Launch, Service, ServiceDied, point

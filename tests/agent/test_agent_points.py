@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.control import Arm, ArmRequest, Controller, Duplicate, Raise, Record, Return
 from chaos.errors import PointError
+from chaos.failpoints.controller import (
+    Arm,
+    ArmRequest,
+    Controller,
+    Duplicate,
+    Raise,
+    Record,
+    Return,
+)
 from chaos.point import Point, When
 
 from .conftest import CallFailed, Launch, Service, point

@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
-from chaos.control import ArmRequest, Controller, Crash, Hit, Pause, Record, Return
 from chaos.errors import NotReady
+from chaos.failpoints.controller import ArmRequest, Controller, Crash, Hit, Pause, Record, Return
 from chaos.point import When
 
 from .conftest import CallFailed, Launch, Service, ServiceDied, point

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from chaos import procfs
+from chaos.engine.session import Session
 from chaos.errors import TargetError
 from chaos.journal import Journal
-from chaos.reaper import Reaper
-from chaos.session import Session
+from chaos.safety import procfs
+from chaos.safety.reaper import Reaper
 from chaos.target import Instrumentation, Operations, Service, Target, World
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.control import Controller, Crash, Record, Return
 from chaos.errors import NotSettled
+from chaos.failpoints.controller import Controller, Crash, Record, Return
 from chaos.point import When
 from chaos.target import Instrumentation, OperationFailed, OperationIndeterminate, Scope
 from tests.ledger.ledger import Ledger, expect_balance, open_account, transfer

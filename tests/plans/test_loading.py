@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos.catalogue import CatalogueError, Vocabulary, vocabulary
 from chaos.errors import PlanError
-from chaos.loader import find, load
+from chaos.language.catalogue import CatalogueError, Vocabulary, vocabulary
+from chaos.language.loader import find, load
 from tests.conftest import LEDGER
 
 GOOD = """\

@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from chaos.catalogue import vocabulary
-from chaos.loader import find, load
-from chaos.schema import plan_schema
+from chaos.language.catalogue import vocabulary
+from chaos.language.loader import find, load
+from chaos.language.schema import plan_schema
 from tests.conftest import LEDGER
 
 ROOT = Path(__file__).parents[2]

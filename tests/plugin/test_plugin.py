@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos import procfs
 from chaos.errors import ChaosError
 from chaos.journal import Journal
+from chaos.safety import procfs
 from tests.conftest import LEDGER
 
 ROOT = Path(__file__).parents[2]
@@ -209,7 +209,7 @@ def test_without_a_chaos_test_nothing_is_written_and_nothing_heavy_imported(
 
         def test_plain():
             heavy = {"pydantic", "ruamel.yaml", "sqlite3", "docker", "toxiproxy", "rich",
-                     "chaos.engine", "chaos.session", "chaos.plan", "targets", "openstack"}
+                     "chaos.engine", "chaos.plan", "targets", "openstack"}
             assert not heavy & set(sys.modules)
         """
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaos.reaper import kill_labelled
+from chaos.safety.reaper import kill_labelled
 from chaos.target import Instrumentation
 from targets.processes import ProcessTarget
 from tests.ledger.ledger import Ledger

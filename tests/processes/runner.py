@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chaos.reaper import Reaper
+from chaos.safety.reaper import Reaper
+from chaos.safety.undo import Thaw, UndoLog
 from chaos.target import Instrumentation
-from chaos.undo import Thaw, UndoLog
 from tests.ledger.ledger import Ledger
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos import procfs
-from chaos.reaper import Reaper
-from chaos.undo import RemovePath, UndoLog
+from chaos.safety import procfs
+from chaos.safety.reaper import Reaper
+from chaos.safety.undo import RemovePath, UndoLog
 
 LIMIT_S = 5.0
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def bare_runner(label: str, run_dir: Path, remove: bool) -> Runner:
         "-c",
         "import signal, sys\n"
         "from pathlib import Path\n"
-        "from chaos.reaper import Reaper\n"
+        "from chaos.safety.reaper import Reaper\n"
         f"reaper = Reaper({label!r}, Path({str(run_dir)!r}), {remove})\n"
         "reaper.start()\n"
         "print(reaper.pid, flush=True)\n"

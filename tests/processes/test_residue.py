@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.residue import audit
-from chaos.undo import RemovePath, UndoLog
+from chaos.safety.residue import audit
+from chaos.safety.undo import RemovePath, UndoLog
 
 LISTENER = """
 import signal, socket
@@ -79,7 +79,7 @@ def test_a_fault_that_was_not_undone_is_named(label: str, tmp_path: Path) -> Non
     UndoLog(tmp_path).push(RemovePath("/somewhere"))
 
     assert audit(label, run_dir=tmp_path) == (
-        "a fault was not undone: chaos.undo:RemovePath(path='/somewhere')",
+        "a fault was not undone: chaos.safety.undo:RemovePath(path='/somewhere')",
     )
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from chaos import procfs
 from chaos.errors import NotReady, TargetError
-from chaos.residue import audit
+from chaos.safety import procfs
+from chaos.safety.residue import audit
+from chaos.safety.undo import Thaw
 from chaos.target import Instrumentation, ServiceState
-from chaos.undo import Thaw
 from targets.processes import ProcessTarget
 from tests.processes.conftest import Events, Start
 from tests.processes.programs import Programs, forked, listener, shell

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos import procfs
 from chaos.errors import UndoError
-from chaos.undo import Entry, RemovePath, Thaw, UndoLog
+from chaos.safety import procfs
+from chaos.safety.undo import Entry, RemovePath, Thaw, UndoLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def test_another_process_finds_what_the_log_holds_open(tmp_path: Path) -> None:
     UndoLog(tmp_path).push(RemovePath("somewhere"))
 
     assert [str(entry) for entry in UndoLog(tmp_path).open] == [
-        "chaos.undo:RemovePath(path='somewhere')"
+        "chaos.safety.undo:RemovePath(path='somewhere')"
     ]
 
 

@@ -14,8 +14,8 @@ import pytest
 from chaos.errors import NotSettled
 from chaos.target import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
 from targets.cloud.world import CloudWorld
-from targets.embedded import Embedded
-from targets.embedded_points import POINTS
+from targets.embedded.points import POINTS
+from targets.embedded.target import Embedded
 from tests.reference.conftest import instrumentation
 
 Do = Callable[..., Any]

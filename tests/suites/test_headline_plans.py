@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from chaos.catalogue import vocabulary
+from chaos.engine.session import Case, Session, cases
 from chaos.invariant import RECOVERABLE
 from chaos.journal import Journal
-from chaos.loader import find, load
-from chaos.session import Case, Session, cases
+from chaos.language.catalogue import vocabulary
+from chaos.language.loader import find, load
 from chaos.verdict import Verdict
 
 SUITES = Path(__file__).parents[2] / "suites"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos.loader import load
-from chaos.results import begin
-from chaos.session import Session, cases
+from chaos.engine.session import Session, cases
+from chaos.journal.results import begin
+from chaos.language.loader import load
 
 ROOT = Path(__file__).parents[2]
 

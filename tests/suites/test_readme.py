@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.loader import find, load, parse
+from chaos.language.loader import find, load, parse
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -6,7 +6,7 @@ Prints its environment for the service ``shop`` as JSON; then ``held`` for every
 import json
 import sys
 
-from chaos.control import Controller, Pause
+from chaos.failpoints.controller import Controller, Pause
 from chaos.point import Point, When
 
 controller = Controller(label="test", on_hit=lambda hit: print("held", flush=True))

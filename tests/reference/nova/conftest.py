@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from chaos.control import Action, Arm, Controller, Hit, Pause
+from chaos.failpoints.controller import Action, Arm, Controller, Hit, Pause
 from chaos.point import When
 from chaos.target import Instrumentation, OperationIndeterminate, Scope
 from targets.cloud.world import CloudWorld
-from targets.embedded import Embedded
+from targets.embedded.target import Embedded
 
 DEADLINE_S = 10.0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.control import Crash
+from chaos.failpoints.controller import Crash
 from chaos.target import OperationFailed
 from targets.reference import bugs
 from tests.reference.nova.conftest import Cloud

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.control import Crash, Raise, Record
 from chaos.errors import NotReady
+from chaos.failpoints.controller import Crash, Raise, Record
 from chaos.target import OperationFailed
 from targets.cloud.world import CloudWorld
 from tests.reference.nova.conftest import Cloud

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.control import Crash, Hit, Record
+from chaos.failpoints.controller import Crash, Hit, Record
 from tests.reference.nova.conftest import Cloud
 
 STAGES = [

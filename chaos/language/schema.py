@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from inspect import Parameter
 from typing import Any
 
-from chaos.catalogue import Vocabulary
 from chaos.invariant import BUILT_IN
+from chaos.language.catalogue import Vocabulary
 from chaos.plan import REACH, TOGETHER, Plan
 from chaos.point import When
 

@@ -18,12 +18,12 @@ from chaos.errors import NotSettled, TargetError
 from chaos.target import Scope, ServiceState
 from targets.cloud import operations
 from targets.cloud.client import acting_as, connect
-from targets.cloud.observer import Observer
 from targets.cloud.world import CloudWorld
-from targets.embedded_points import POINTS
-from targets.pristine import Pristine
+from targets.embedded.observer import Observer
+from targets.embedded.points import POINTS
+from targets.embedded.pristine import Pristine
+from targets.embedded.quiet import Answer, Quiet
 from targets.processes import ProcessTarget
-from targets.quiet import Answer, Quiet
 from targets.reference import bugs
 from targets.reference.bus import Bus, BusUnreachable
 from targets.reference.config import PASSWORD, QUIET_PATH

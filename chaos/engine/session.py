@@ -22,19 +22,19 @@ from typing import Any, Self
 
 from ruamel.yaml import YAML
 
-from chaos.bind import BoundPlan, bind
-from chaos.catalogue import Vocabulary, make
-from chaos.control import Controller
-from chaos.engine import Engine
+from chaos.engine.engine import Engine
 from chaos.errors import PlanError, nearest
+from chaos.failpoints.controller import Controller
 from chaos.history import Event, History, Kind
 from chaos.journal import Journal, Round, ServiceLog, Trial
-from chaos.loader import Source
+from chaos.language.bind import BoundPlan, bind
+from chaos.language.catalogue import Vocabulary, make
+from chaos.language.loader import Source
 from chaos.plan import Plan
-from chaos.reaper import Reaper
-from chaos.residue import audit
+from chaos.safety.reaper import Reaper
+from chaos.safety.residue import audit
+from chaos.safety.undo import UndoLog
 from chaos.target import Instrumentation
-from chaos.undo import UndoLog
 from chaos.verdict import Expectation, Outcome, Verdict
 
 LOG_LINES = 40
@@ -88,8 +88,8 @@ def cases(source: Source, *, bugs: bool = True) -> list[Case]:
 class Session:
     """Use as a context manager; :meth:`run` runs one case.
 
-    ``target`` is a name or a file (see :mod:`chaos.catalogue`). ``on_round`` is called with the
-    number of each round of a trial once it has ended.
+    ``target`` is a name or a file (see :mod:`chaos.language.catalogue`). ``on_round`` is called
+    with the number of each round of a trial once it has ended.
     """
 
     target: str

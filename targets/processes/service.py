@@ -11,10 +11,10 @@ from typing import Any
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from chaos import procfs
 from chaos.errors import NotReady, TargetError
+from chaos.safety import procfs
 from chaos.target import ServiceState
-from targets.nursery import SIGNAL_LIMIT_S, Nursery, tail
+from targets.processes.nursery import SIGNAL_LIMIT_S, Nursery, tail
 
 _PROBE_INTERVAL_S = 0.005
 

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from chaos import procfs
 from chaos.errors import UndoError
+from chaos.safety import procfs
 
 
 class Entry(ABC):
@@ -38,8 +38,8 @@ class Entry(ABC):
 class Thaw(Entry):
     """Let a stopped process and its process group run on.
 
-    ``started`` is its start time (:func:`chaos.procfs.started`): another process that got the same
-    pid since is not touched.
+    ``started`` is its start time (:func:`chaos.safety.procfs.started`): another process that got
+    the same pid since is not touched.
     """
 
     pid: int

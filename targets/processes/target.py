@@ -1,7 +1,8 @@
 """Runs a topology as processes of this machine. Linux only.
 
-Every service is a child of one *warm parent* (:mod:`targets.warm_parent`): an executed Python that
-has imported the system's code once, and forks a service in milliseconds or executes a program.
+Every service is a child of one *warm parent* (:mod:`targets.processes.warm_parent`): an executed
+Python that has imported the system's code once, and forks a service in milliseconds or executes a
+program.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from chaos import procfs
 from chaos.errors import TargetError, nearest
+from chaos.safety import procfs
 from chaos.target import Instrumentation, ServiceState, Target
-from targets.local_service import LocalService
-from targets.nursery import Nursery
+from targets.processes.nursery import Nursery
+from targets.processes.service import LocalService
 from targets.topology import Forked, ServiceSpec, Topology
 
 _PLACEHOLDER = re.compile(r"\{(run_dir|bugs|port:([\w.-]+))\}")

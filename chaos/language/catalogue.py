@@ -64,7 +64,7 @@ def _load(entry: EntryPoint) -> Any:
 
 def shadowing() -> str:
     """One sentence for each of our packages that a package of the user's own hides, else ''."""
-    ours = Path(__file__).resolve().parent.parent
+    ours = Path(__file__).resolve().parents[2]
     hidden = []
     for name in ("chaos", "faults", "targets", "suites", "reports"):
         spec = importlib.util.find_spec(name)
@@ -95,7 +95,7 @@ def _where(error: Exception) -> str:
     """The last line of the user's own that ``error`` came through; '' when its message tells."""
     if isinstance(error, SyntaxError):
         return ""
-    ours = Path(__file__).resolve().parent.parent
+    ours = Path(__file__).resolve().parents[2]
     hidden = ("<", *(str(ours / name) for name in ("chaos", "targets", "faults")))
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(hidden)]

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chaos.catalogue import Vocabulary
 from chaos.errors import PlanError, nearest
 from chaos.fault import Fault
 from chaos.invariant import BUILT_IN, Invariant
+from chaos.language.catalogue import Vocabulary
 from chaos.plan import REACH, TOGETHER, Injection, Location, Plan, Step
 
 Path = tuple[str | int, ...]

@@ -11,11 +11,12 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
 
-from chaos.control import Action, Arm, Controller, Hit
 from chaos.errors import ChaosError
+from chaos.failpoints.controller import Action, Arm, Controller, Hit
 from chaos.history import History, Kind
 from chaos.invariant import Checked, Evidence, Invariant, Observation, Violation
 from chaos.plan import Location, Plan
+from chaos.safety.undo import UndoLog
 from chaos.target import (
     ExpectationFailed,
     OperationFailed,
@@ -24,7 +25,6 @@ from chaos.target import (
     Service,
     Target,
 )
-from chaos.undo import UndoLog
 
 
 @dataclass(slots=True)

@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from chaos.bind import BoundPlan, Problem, UnboundPlan, bind, explain, telling
-from chaos.catalogue import CatalogueError, Vocabulary, vocabulary
 from chaos.errors import PlanError
+from chaos.language.bind import BoundPlan, Problem, UnboundPlan, bind, explain, telling
+from chaos.language.catalogue import CatalogueError, Vocabulary, vocabulary
 from chaos.plan import Injection, Location, Model, Plan, Recovery, Step
 
 SUFFIXES = (".plan.yaml", ".plan.yml")
@@ -35,7 +35,7 @@ class Source:
         return int(self.document.lc.line) + 1
 
     def words(self, target: str) -> Vocabulary:
-        """What :func:`chaos.catalogue.vocabulary` gives for ``target``.
+        """What :func:`chaos.language.catalogue.vocabulary` gives for ``target``.
 
         Raises:
             PlanError: there is no such target, with the line where it is the plan that names it.
@@ -50,7 +50,7 @@ class Source:
             raise PlanError(f"{self.path}:{line}: {error}") from None
 
     def bind(self, words: Vocabulary) -> BoundPlan:
-        """Look up every word; see :func:`chaos.bind.bind`.
+        """Look up every word; see :func:`chaos.language.bind.bind`.
 
         Raises:
             PlanError: the words that do not exist, each with file and line.

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from chaos.bind import BoundPlan
-from chaos.control import ArmRequest, Controller, Hit, Record
+from chaos.engine.stage import Stage
 from chaos.errors import ChaosError, NotSettled, Vacuous
+from chaos.failpoints.controller import ArmRequest, Controller, Hit, Record
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Event, History, Kind
 from chaos.invariant import (
@@ -27,9 +27,10 @@ from chaos.invariant import (
     Checked,
     Violation,
 )
+from chaos.language.bind import BoundPlan
 from chaos.plan import REACH, TOGETHER, Injection, Step
 from chaos.point import When
-from chaos.stage import Stage
+from chaos.safety.undo import UndoLog
 from chaos.target import (
     ExpectationFailed,
     OperationFailed,
@@ -39,7 +40,6 @@ from chaos.target import (
     ServiceState,
     Target,
 )
-from chaos.undo import UndoLog
 from chaos.verdict import Outcome, Verdict
 
 PROBE_S = 0.05

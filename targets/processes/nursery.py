@@ -1,4 +1,4 @@
-"""The runner's end of the warm parent (:mod:`targets.warm_parent`).
+"""The runner's end of the warm parent (:mod:`targets.processes.warm_parent`).
 
 One thread listens to the warm parent and to the services' readiness messages; everything it learns
 it tells at once, in the order in which it happened.
@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from chaos.errors import TargetError
 from chaos.target import ServiceState
-from targets import warm_parent
+from targets.processes import warm_parent
 
 if TYPE_CHECKING:
-    from targets.local_service import LocalService
+    from targets.processes.service import LocalService
 
 _logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from chaos import procfs
-from chaos.undo import UndoLog
+from chaos.safety import procfs
+from chaos.safety.undo import UndoLog
 
 _LISTEN = "0A"  # state in /proc/net/tcp, include/net/tcp_states.h
 

@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaos.action import (
+from chaos.errors import NotReady, PointError
+from chaos.failpoints.action import (
     Action,
     Crash,
     Delay,
@@ -33,9 +34,8 @@ from chaos.action import (
     Record,
     Return,
 )
-from chaos.arm import Arm, ArmRequest, Hit, check_known
-from chaos.connection import Connection, Held, Refused
-from chaos.errors import NotReady, PointError
+from chaos.failpoints.arm import Arm, ArmRequest, Hit, check_known
+from chaos.failpoints.connection import Connection, Held, Refused
 from chaos.point import Point, When
 
 __all__ = [
@@ -56,7 +56,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-_HOOK = Path(__file__).parent / "agent" / "hook"
+_HOOK = Path(__file__).parents[1] / "agent" / "hook"
 
 
 _open: weakref.WeakSet[Controller] = weakref.WeakSet()

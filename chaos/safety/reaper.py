@@ -22,9 +22,9 @@ if __name__ == "__main__":
     # Executed by path and isolated (no site, no environment): found where the runner found it.
     sys.path[:] = json.loads(sys.argv[1])["sys_path"]
 
-from chaos import procfs
 from chaos.errors import ChaosError
-from chaos.undo import UndoLog
+from chaos.safety import procfs
+from chaos.safety.undo import UndoLog
 
 _GOOD_BYE = b"."
 _KILLING_LIMIT_S = 10.0
@@ -67,7 +67,7 @@ class Reaper:
             # Ourselves last: an editable install is not on the path, and -S knows no finder for it.
             "sys_path": [
                 *(str(Path(entry).absolute()) for entry in sys.path),
-                str(Path(__file__).parents[1]),
+                str(Path(__file__).parents[2]),
             ],
         }
         # Blocked here and so, across fork and exec, in the reaper from its first instruction on.

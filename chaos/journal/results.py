@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from chaos import catalogue
 from chaos.errors import ChaosError
-from chaos.journal import Journal
+from chaos.journal.journal import Journal
+from chaos.language import catalogue
 
 JOURNAL = "journal.sqlite"
 FILES = {"html": "report.html", "junit": "junit.xml", "markdown": "summary.md"}

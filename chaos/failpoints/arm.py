@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from chaos.action import Action, Crash, Delay, Pause
-from chaos.connection import Connection, Held
 from chaos.errors import PointError
+from chaos.failpoints.action import Action, Crash, Delay, Pause
+from chaos.failpoints.connection import Connection, Held
 from chaos.point import Point, When
 
 if TYPE_CHECKING:
-    from chaos.control import Controller
+    from chaos.failpoints.controller import Controller
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The reference control plane as processes of this machine."""
