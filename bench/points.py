@@ -12,7 +12,8 @@ import sys
 import time
 from unittest.mock import patch
 
-from chaos.failpoints.controller import Controller, Record
+from chaos.action import Action
+from chaos.failpoints.controller import Controller
 from chaos.point import Point, When
 
 
@@ -84,15 +85,17 @@ def main() -> None:
         print(f"{'':44}{'ns a call':>12}")
         row("plain call", "plain")
         where = Point("__main__:point")
-        controller.arm(where, When.BEFORE, Record(), times=None).disarm()
+        controller.arm(where, When.BEFORE, Action.record(), times=None).disarm()
         row("point, armed once and disarmed", "point")
-        with_filter = controller.arm(where, When.BEFORE, Record(), request="req-2", times=None)
+        with_filter = controller.arm(
+            where, When.BEFORE, Action.record(), request="req-2", times=None
+        )
         row("point, armed for another request", "point")
         with_filter.disarm()
-        recording = controller.arm(where, When.BEFORE, Record(), times=None)
+        recording = controller.arm(where, When.BEFORE, Action.record(), times=None)
         row("point, recording every call", "point", 2_000)
         recording.disarm()
-        controller.arm(where, When.BEFORE, Record(), times=10**9)
+        controller.arm(where, When.BEFORE, Action.record(), times=10**9)
         row("point, recording, each hit counted and acknowledged", "point", 1_000)
         controller.disarm_all()
         row("unittest.mock.patch(wraps)", "mock", 20_000)

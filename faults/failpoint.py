@@ -7,12 +7,10 @@ from threading import Event
 
 from pydantic import Field
 
+from chaos.action import Action
 from chaos.engine.stage import Stage
 from chaos.errors import ChaosError
-from chaos.failpoints.controller import Action, Arm, Raise
-from chaos.failpoints.controller import Crash as CrashAction
-from chaos.failpoints.controller import Delay as DelayAction
-from chaos.failpoints.controller import Pause as PauseAction
+from chaos.failpoints.controller import Arm
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Kind
 from chaos.plan import Location
@@ -64,7 +62,7 @@ class Crash(Fault):
     def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
         """Arm the crash."""
         assert at is not None
-        return Crashing(stage, stage.arm(at, CrashAction()), at)
+        return Crashing(stage, stage.arm(at, Action.crash()), at)
 
 
 class Crashing(Hitting):
@@ -97,7 +95,7 @@ class Delay(Fault):
     def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
         """Arm the delay."""
         assert at is not None
-        return Told(stage, stage.arm(at, DelayAction(self.seconds), times=self.times), at, "delay")
+        return Told(stage, stage.arm(at, Action.delay(self.seconds), times=self.times), at, "delay")
 
 
 class Error(Fault):
@@ -112,7 +110,7 @@ class Error(Fault):
     def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
         """Arm the error."""
         assert at is not None
-        action: Action = Raise(self.exception, self.message)
+        action: Action = Action.error(self.exception, self.message)
         return Told(stage, stage.arm(at, action, times=self.times), at, "error")
 
 
@@ -147,7 +145,7 @@ class Pause(Fault):
     def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
         """Arm the pause, and release it when the step has ended."""
         assert at is not None
-        arm = stage.arm(at, PauseAction(limit_s=stage.deadline_s * 2))
+        arm = stage.arm(at, Action.pause(limit_s=stage.deadline_s * 2))
         pausing = Pausing(arm, at, stage, self.until)
         stage.react("pause", pausing.hold)
         return pausing

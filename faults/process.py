@@ -14,10 +14,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from chaos.action import Action
 from chaos.engine.stage import Stage
 from chaos.errors import ChaosError, Vacuous
 from chaos.failpoints.controller import Arm
-from chaos.failpoints.controller import Pause as PauseAction
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Kind
 from chaos.plan import Location
@@ -43,7 +43,7 @@ class OnService(Fault):
         if at is None:
             self.strike(stage)
             return Struck()
-        arm = stage.arm(at, PauseAction(limit_s=stage.deadline_s * 2))
+        arm = stage.arm(at, Action.pause(limit_s=stage.deadline_s * 2))
         striking = Striking(arm, at, stage.deadline_s)
         stage.react(self.word, lambda: self._when_reached(stage, arm, striking))
         return striking

@@ -17,10 +17,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from chaos.action import Action
 from chaos.engine.stage import Stage
 from chaos.errors import ChaosError, PlanError, Vacuous
 from chaos.failpoints.controller import Arm, Hit
-from chaos.failpoints.controller import Pause as PauseAction
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Kind
 from chaos.plan import Location
@@ -162,7 +162,7 @@ class Race(Fault):
             actor: [
                 stage.arm(
                     location.model_copy(update={"actor": actor}),
-                    PauseAction(limit_s=stage.deadline_s * 2),
+                    Action.pause(limit_s=stage.deadline_s * 2),
                     times=None,
                 )
                 for location in self.points

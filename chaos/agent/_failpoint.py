@@ -31,7 +31,7 @@ class Rule(NamedTuple):  # no dataclass: that would cost every program the impor
     arm: int
     function: str
     when: Literal["before", "after"]
-    request: str | None
+    requests: list[str] | None
     ask: bool
     action: dict[str, Any]
 
@@ -68,7 +68,7 @@ class Failpoint:
 
     @rules.setter
     def rules(self, rules: tuple[Rule, ...]) -> None:
-        self._filtered = any(rule.request is not None for rule in rules)
+        self._filtered = any(rule.requests is not None for rule in rules)
         self._rules = rules
         if rules:
             self._function.__code__ = self._shim
@@ -135,8 +135,8 @@ class Failpoint:
         rules = [
             rule
             for rule in self._rules
-            if rule.request is None
-            or rule.request == request
+            if rule.requests is None
+            or (request or "") in rule.requests
             # The function may be the one that starts the request: look again when it returned.
             or (request is None and rule.when == "after")
         ]
@@ -202,9 +202,11 @@ class Visit:
                 yield from self._act(rule.action, hold)
 
     def _concerned(self, rule: Rule) -> bool:
-        if rule.request is not None and self._request is None:
+        if rule.requests is None:
+            return True
+        if self._request is None:
             self._request = self._reporter.request_id()
-        return rule.request in (None, self._request)
+        return (self._request or "") in rule.requests
 
     def _act(self, action: dict[str, Any], hold: Hold) -> Iterator[Hold]:
         match action["word"]:

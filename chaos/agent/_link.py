@@ -25,7 +25,7 @@ disarm    ``arms``: these, or null for all and for letting everyone go; ``ticket
 list      ``ticket`` → ``functions``
 ========= =====================================================================================
 
-An arm is {``arm`` (its number), ``function``, ``when``, ``request``, ``ask``, ``action``}; an
+An arm is {``arm`` (its number), ``function``, ``when``, ``requests``, ``ask``, ``action``}; an
 action is {``word``, …its arguments}. Times are ``time.monotonic_ns()``, which all processes of a
 machine share.
 """

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+from chaos.action import Action
 from chaos.engine.stage import Stage
 from chaos.errors import ChaosError, NotSettled, Vacuous
-from chaos.failpoints.controller import ArmRequest, Controller, Hit, Record
+from chaos.failpoints.controller import ArmRequest, Controller, Hit
 from chaos.fault import Fault, Strike, Variation
 from chaos.history import Event, History, Kind
 from chaos.invariant import (
@@ -317,7 +318,7 @@ class Engine:
     def _record_every_point(self) -> None:
         """Have every known point tell when it is passed: for the timeline, and for VACUOUS."""
         wanted = [
-            ArmRequest(point, When.BEFORE, Record(), alias=alias, times=None)
+            ArmRequest(point, When.BEFORE, Action.record(), alias=alias, times=None)
             for alias, point in self.target.points.items()
             if alias not in self._recorded
         ]

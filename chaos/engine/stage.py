@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
 
+from chaos.action import Action
 from chaos.errors import ChaosError
-from chaos.failpoints.controller import Action, Arm, Controller, Hit
+from chaos.failpoints.controller import Arm, Controller, Hit
 from chaos.history import History, Kind
 from chaos.invariant import Checked, Evidence, Invariant, Observation, Violation
 from chaos.plan import Location, Plan
@@ -80,7 +81,7 @@ class Stage:
             at.when,
             action,
             alias=at.point,
-            request=self.requests[at.actor] if at.actor else None,
+            requests=(self.requests[at.actor],) if at.actor else None,
             occurrence=at.occurrence,
             times=times,
             services=at.service or None,

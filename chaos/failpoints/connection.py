@@ -18,16 +18,7 @@ class Refused(Exception):
     """Someone connected who is none of ours."""
 
 
-class Held:
-    """A paused actor of one agent."""
-
-    def __init__(self, by: Connection, hit: int) -> None:
-        self.by = by
-        self.hit = hit
-        self.free = threading.Event()
-
-
-class Connection:
+class AgentConnection:
     """One connection; a service has several when it executes programs of its own."""
 
     def __init__(self, connection: socket.socket) -> None:

@@ -22,37 +22,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from chaos.action import Action
 from chaos.errors import NotReady, PointError
-from chaos.failpoints.action import (
-    Action,
-    Crash,
-    Delay,
-    Drop,
-    Duplicate,
-    Pause,
-    Raise,
-    Record,
-    Return,
-)
-from chaos.failpoints.arm import Arm, ArmRequest, Hit, check_known
-from chaos.failpoints.connection import Connection, Held, Refused
+from chaos.failpoints.arm import Arm, ArmRequest, check_known
+from chaos.failpoints.connection import AgentConnection, Refused
+from chaos.hit import Hit
 from chaos.point import Point, When
 
-__all__ = [
-    "Action",
-    "Arm",
-    "ArmRequest",
-    "Controller",
-    "Crash",
-    "Delay",
-    "Drop",
-    "Duplicate",
-    "Hit",
-    "Pause",
-    "Raise",
-    "Record",
-    "Return",
-]
+__all__ = ["Arm", "ArmRequest", "Controller", "Hit"]
 
 _log = logging.getLogger(__name__)
 
@@ -93,10 +70,10 @@ class Controller:
         self._token = secrets.token_urlsafe(32)
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()  # guards everything below, told of every change
-        self._agents: set[Connection] = set()
+        self._agents: set[AgentConnection] = set()
         self._arms: dict[int, Arm] = {}  # those that a service which connects now must get
-        self._held: dict[tuple[Connection, int], Held] = {}
-        self._asked: dict[int, Connection] = {}
+        self._held: dict[tuple[AgentConnection, int], threading.Event] = {}
+        self._asked: dict[int, AgentConnection] = {}
         self._answers: dict[int, dict[str, Any]] = {}
 
         self._listener = socket.create_server((host, 0))
@@ -166,14 +143,14 @@ class Controller:
         action: Action,
         *,
         alias: str = "",
-        request: str | None = None,
+        requests: tuple[str, ...] | None = None,
         occurrence: int = 1,
         times: int | None = 1,
         services: str | None = None,
         deadline_s: float = 5.0,
     ) -> Arm:
         """Arm one point: :class:`ArmRequest` explains the arguments, :meth:`arm_all` the rest."""
-        wanted = ArmRequest(point, when, action, alias, request, occurrence, times, services)
+        wanted = ArmRequest(point, when, action, alias, requests, occurrence, times, services)
         return self.arm_all([wanted], deadline_s)[0]
 
     def arm_all(self, requests: Iterable[ArmRequest], deadline_s: float = 5.0) -> list[Arm]:
@@ -186,13 +163,16 @@ class Controller:
             PointError: a point means nothing in any of its services (with the nearest names), or
                 a service did not answer by the deadline. Then none of them is armed.
         """
-        arms = [Arm(self, next(self._numbers), request) for request in requests]
+        arms = [
+            Arm(next(self._numbers), request, self._changed, self._disarm_one)
+            for request in requests
+        ]
         with self._changed:
             self._arms.update({arm.number: arm for arm in arms})
             messages = {
                 agent: {"is": "arm", "arms": wires}
                 for agent in self._agents
-                if (wires := [arm._wire() for arm in arms if arm._concerns(agent)])
+                if (wires := [arm.wire() for arm in arms if arm.concerns(agent.service)])
             }
         try:
             self._ask(messages, deadline_s)
@@ -215,9 +195,12 @@ class Controller:
             self._arms.clear()
             self._changed.notify_all()
             for held in self._held.values():
-                held.free.set()
+                held.set()
             messages = {agent: {"is": "disarm", "arms": None} for agent in self._agents}
         self._ask(messages, deadline_s)
+
+    def _disarm_one(self, arm: Arm, deadline_s: float) -> None:
+        self._disarm([arm], deadline_s)
 
     def _disarm(self, arms: list[Arm], deadline_s: float) -> None:
         numbers = [arm.number for arm in arms]
@@ -229,7 +212,7 @@ class Controller:
             messages = {
                 agent: {"is": "disarm", "arms": numbers}
                 for agent in self._agents
-                if any(arm._concerns(agent) for arm in arms)
+                if any(arm.concerns(agent.service) for arm in arms)
             }
         self._ask(messages, deadline_s)
         for hit in itertools.chain.from_iterable(arm.hits for arm in arms):
@@ -249,8 +232,8 @@ class Controller:
         return {service: tuple(sorted(functions)) for service, functions in sorted(found.items())}
 
     def _ask(
-        self, messages: Mapping[Connection, dict[str, Any]], deadline_s: float
-    ) -> dict[Connection, dict[str, Any]]:
+        self, messages: Mapping[AgentConnection, dict[str, Any]], deadline_s: float
+    ) -> dict[AgentConnection, dict[str, Any]]:
         """Send, and wait for the answers of all agents that stay connected."""
         with self._changed:
             asked = {next(self._numbers): agent for agent in messages}
@@ -295,9 +278,9 @@ class Controller:
             assert isinstance(inherited, socket.socket)
             inherited.close()
 
-    def _connections(self) -> Iterator[Connection]:
+    def _connections(self) -> Iterator[AgentConnection]:
         keys = list(self._selector.get_map().values())
-        return (key.data for key in keys if isinstance(key.data, Connection))
+        return (key.data for key in keys if isinstance(key.data, AgentConnection))
 
     def _accept(self) -> None:
         try:
@@ -305,10 +288,10 @@ class Controller:
         except OSError as error:
             _log.warning("a connection was lost before it was accepted: %s", error)
             return
-        agent = Connection(connection)
+        agent = AgentConnection(connection)
         self._selector.register(connection, selectors.EVENT_READ, agent)
 
-    def _read(self, agent: Connection) -> None:
+    def _read(self, agent: AgentConnection) -> None:
         try:
             for message in agent.receive():
                 self._perform(agent, message)
@@ -321,17 +304,17 @@ class Controller:
             _log.exception("the agent of %s is not understood", agent.service or "a stranger")
             self._lose(agent)
 
-    def _lose(self, agent: Connection) -> None:
+    def _lose(self, agent: AgentConnection) -> None:
         self._selector.unregister(agent.socket)
         agent.socket.close()
         with self._changed:
             self._agents.discard(agent)
             for key in [key for key in self._held if key[0] is agent]:
-                self._held.pop(key).free.set()
+                self._held.pop(key).set()
             self._asked = {t: asked for t, asked in self._asked.items() if asked is not agent}
             self._changed.notify_all()
 
-    def _perform(self, agent: Connection, message: dict[str, Any]) -> None:
+    def _perform(self, agent: AgentConnection, message: dict[str, Any]) -> None:
         if agent not in self._agents:
             self._welcome(agent, message)
             return
@@ -342,7 +325,7 @@ class Controller:
             if message["is"] == "resumed":
                 held = self._held.pop((agent, message["hit"]), None)
                 if held is not None:
-                    held.free.set()
+                    held.set()
             for number, state in message.get("states", {}).items():
                 if int(number) in self._arms:
                     self._arms[int(number)]._state[agent.service] = state
@@ -350,7 +333,7 @@ class Controller:
                 self._answers[message["ticket"]] = message
             self._changed.notify_all()
 
-    def _welcome(self, agent: Connection, message: dict[str, Any]) -> None:
+    def _welcome(self, agent: AgentConnection, message: dict[str, Any]) -> None:
         token = message.get("token", "")
         if message.get("is") != "hello" or not hmac.compare_digest(
             str(token).encode(), self._token.encode()
@@ -358,18 +341,18 @@ class Controller:
             raise Refused("it does not know the token")
         agent.service, agent.pid = str(message["service"]), int(message["pid"])
         with self._changed:
-            arms = [arm._wire() for arm in self._arms.values() if arm._concerns(agent)]
+            arms = [arm.wire() for arm in self._arms.values() if arm.concerns(agent.service)]
             agent.send(**{"is": "welcome"}, arms=arms)
             self._agents.add(agent)
             self._changed.notify_all()
 
-    def _strike(self, agent: Connection, message: dict[str, Any]) -> None:
+    def _strike(self, agent: AgentConnection, message: dict[str, Any]) -> None:
         with self._changed:
             arm = self._arms.get(message["arm"])
             hit = None
-            if arm is not None and arm._count():
+            if arm is not None and arm.count():
                 hit = self._hit(arm, agent, message)
-                if arm._remaining == 0:
+                if arm.remaining == 0:
                     del self._arms[arm.number]
         if arm is not None and hit is not None:
             try:
@@ -379,17 +362,18 @@ class Controller:
             with self._changed:
                 arm._hits.append(hit)
                 self._changed.notify_all()
-        if arm is not None and arm._remaining == 0:
+        if arm is not None and arm.remaining == 0:
             # Spent. Before the verdict: when the call goes on its function is as it was.
-            for other in filter(arm._concerns, self._agents):
+            for other in [a for a in self._agents if arm.concerns(a.service)]:
                 other.send(**{"is": "disarm"}, arms=[arm.number], ticket=0)
         agent.send(**{"is": "verdict"}, hit=message["hit"], act=hit is not None)
 
-    def _hit(self, arm: Arm, agent: Connection, message: dict[str, Any]) -> Hit:
-        wanted = arm._request
-        held = None
-        if isinstance(wanted.action, Pause):
-            held = self._held[agent, message["hit"]] = Held(agent, message["hit"])
+    def _hit(self, arm: Arm, agent: AgentConnection, message: dict[str, Any]) -> Hit:
+        wanted = arm.request
+        number = message["hit"]
+        free = None
+        if wanted.action.word == "pause":
+            free = self._held[agent, number] = threading.Event()
         return Hit(
             alias=arm.alias,
             function=wanted.point.function,
@@ -403,5 +387,7 @@ class Controller:
             number=len(arm._hits) + 1,
             at_ns=message["at_ns"],
             raised=message["raised"],
-            _held=held,
+            told=message.get("told", {}),
+            _free=free,
+            _let_go=lambda: agent.send(**{"is": "release"}, hit=number),
         )

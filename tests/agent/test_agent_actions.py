@@ -8,19 +8,8 @@ from typing import Any
 
 import pytest
 
-from chaos.failpoints.controller import (
-    Action,
-    Arm,
-    Controller,
-    Crash,
-    Delay,
-    Drop,
-    Duplicate,
-    Pause,
-    Raise,
-    Record,
-    Return,
-)
+from chaos.action import Action
+from chaos.failpoints.controller import Arm, Controller
 from chaos.point import When
 
 from .conftest import CallFailed, Launch, Service, ServiceDied, point
@@ -97,7 +86,7 @@ def struck(shared: tuple[Controller, Service], kind: Kind) -> Iterator[Struck]:
 @every_kind
 @pytest.mark.parametrize("when", When)
 def test_record_reports_the_call_and_leaves_it_alone(struck: Struck, when: When) -> None:
-    arm = struck.arm(when, Record())
+    arm = struck.arm(when, Action.record())
     assert struck.call() == struck.kind.answer(7)
     assert struck.calls == 1
     hit = arm.wait(5)
@@ -108,28 +97,28 @@ def test_record_reports_the_call_and_leaves_it_alone(struck: Struck, when: When)
 
 @every_kind
 def test_return_before_takes_the_place_of_the_call(struck: Struck) -> None:
-    struck.arm(When.BEFORE, Return({"a": [1]}))
+    struck.arm(When.BEFORE, Action.answer({"a": [1]}))
     assert struck.call() == struck.kind.answer({"a": [1]}, runs=0)
     assert struck.calls == 0
 
 
 @every_kind
 def test_return_after_takes_the_place_of_the_result(struck: Struck) -> None:
-    struck.arm(When.AFTER, Return("other"))
+    struck.arm(When.AFTER, Action.answer("other"))
     assert struck.call() == struck.kind.answer("other")
     assert struck.calls == 1
 
 
 @every_kind
 def test_drop_before_loses_the_call(struck: Struck) -> None:
-    struck.arm(When.BEFORE, Drop())
+    struck.arm(When.BEFORE, Action.drop())
     assert struck.call() == struck.kind.answer(None, runs=0)
     assert struck.calls == 0
 
 
 @every_kind
 def test_drop_after_loses_the_answer(struck: Struck) -> None:
-    struck.arm(When.AFTER, Drop())
+    struck.arm(When.AFTER, Action.drop())
     assert struck.call() == struck.kind.answer(None)
     assert struck.calls == 1
 
@@ -137,7 +126,7 @@ def test_drop_after_loses_the_answer(struck: Struck) -> None:
 @every_kind
 @pytest.mark.parametrize("when", When)
 def test_duplicate_calls_twice(struck: Struck, when: When) -> None:
-    struck.arm(when, Duplicate())
+    struck.arm(when, Action.duplicate())
     assert struck.call() == struck.kind.answer(7, runs=2)
     assert struck.calls == 2
 
@@ -145,7 +134,7 @@ def test_duplicate_calls_twice(struck: Struck, when: When) -> None:
 @every_kind
 @pytest.mark.parametrize(("when", "calls"), [(When.BEFORE, 0), (When.AFTER, 1)])
 def test_raise_raises_on_its_side_of_the_call(struck: Struck, when: When, calls: int) -> None:
-    struck.arm(when, Raise("ConnectionError", "cut"))
+    struck.arm(when, Action.error("ConnectionError", "cut"))
     with pytest.raises(CallFailed, match=r"^ConnectionError: cut$"):
         struck.call()
     assert struck.calls == calls
@@ -154,7 +143,7 @@ def test_raise_raises_on_its_side_of_the_call(struck: Struck, when: When, calls:
 @every_kind
 @pytest.mark.parametrize("when", When)
 def test_delay_holds_the_call_for_as_long_as_it_says(struck: Struck, when: When) -> None:
-    struck.arm(when, Delay(0.05))
+    struck.arm(when, Action.delay(0.05))
     took_s, answer = struck.service.ask(
         "(lambda t: (lambda began, answer: [t.monotonic() - began, answer])"
         f"(t.monotonic(), {struck.kind.call}))(__import__('time'))"
@@ -166,7 +155,7 @@ def test_delay_holds_the_call_for_as_long_as_it_says(struck: Struck, when: When)
 @every_kind
 @pytest.mark.parametrize(("when", "calls"), [(When.BEFORE, 0), (When.AFTER, 1)])
 def test_pause_holds_the_call_until_it_is_released(struck: Struck, when: When, calls: int) -> None:
-    arm = struck.arm(when, Pause())
+    arm = struck.arm(when, Action.pause())
     answer = struck.service.begin(struck.kind.call)
     hit = arm.wait(5)
     assert hit is not None
@@ -184,7 +173,7 @@ def test_crash_kills_the_process_after_its_hit_was_told(
     launch: Launch, controller: Controller, kind: Kind, when: When
 ) -> None:
     service = launch()
-    arm = controller.arm(point(kind.path), when, Crash())
+    arm = controller.arm(point(kind.path), when, Action.crash())
     with pytest.raises(ServiceDied):
         service.ask(kind.call)
     assert service.process.wait(5) == -9
@@ -194,7 +183,7 @@ def test_crash_kills_the_process_after_its_hit_was_told(
 def test_raise_takes_an_exception_of_a_module_that_nobody_imported_yet(
     service: Service, controller: Controller
 ) -> None:
-    controller.arm(point("plain"), When.BEFORE, Raise("http.cookies:CookieError", "stale"))
+    controller.arm(point("plain"), When.BEFORE, Action.error("http.cookies:CookieError", "stale"))
     with pytest.raises(CallFailed, match=r"^CookieError: stale$"):
         service.ask("plain(1)")
 
@@ -202,7 +191,7 @@ def test_raise_takes_an_exception_of_a_module_that_nobody_imported_yet(
 def test_raise_makes_an_exception_whose_constructor_wants_more(
     service: Service, controller: Controller
 ) -> None:
-    controller.arm(point("plain"), When.BEFORE, Raise("UnicodeDecodeError", "bad bytes"))
+    controller.arm(point("plain"), When.BEFORE, Action.error("UnicodeDecodeError", "bad bytes"))
     with pytest.raises(CallFailed, match=r"^UnicodeDecodeError"):
         service.ask("plain(1)")
 
@@ -210,7 +199,7 @@ def test_raise_makes_an_exception_whose_constructor_wants_more(
 def test_an_after_point_reports_how_the_call_failed(
     service: Service, controller: Controller
 ) -> None:
-    arm = controller.arm(point("fails"), When.AFTER, Record())
+    arm = controller.arm(point("fails"), When.AFTER, Action.record())
     with pytest.raises(CallFailed, match=r"^ValueError: out of stock$"):
         service.ask("fails()")
     hit = arm.wait(5)
@@ -221,15 +210,15 @@ def test_an_after_point_reports_how_the_call_failed(
 def test_an_after_point_can_turn_a_failure_into_an_answer(
     service: Service, controller: Controller
 ) -> None:
-    controller.arm(point("fails"), When.AFTER, Return("fine"))
+    controller.arm(point("fails"), When.AFTER, Action.answer("fine"))
     assert service.ask("fails()") == "fine"
 
 
 def test_an_after_point_is_not_reached_when_the_call_was_dropped(
     service: Service, controller: Controller
 ) -> None:
-    after = controller.arm(point("plain"), When.AFTER, Record())
-    controller.arm(point("plain"), When.BEFORE, Drop())
+    after = controller.arm(point("plain"), When.AFTER, Action.record())
+    controller.arm(point("plain"), When.BEFORE, Action.drop())
     assert service.ask("[plain(1), plain(2)]") == [None, 2]
     hit = after.wait(5)
     assert hit is not None
@@ -238,7 +227,7 @@ def test_an_after_point_is_not_reached_when_the_call_was_dropped(
 
 def test_a_returned_value_is_the_callers_own(service: Service, controller: Controller) -> None:
     """A caller that changes what it got does not change what the next one gets."""
-    controller.arm(point("plain"), When.BEFORE, Return([1]), times=2)
+    controller.arm(point("plain"), When.BEFORE, Action.answer([1]), times=2)
     service.ask("plain(0).append(2)")
     assert service.ask("plain(0)") == [1]
 
@@ -246,7 +235,7 @@ def test_a_returned_value_is_the_callers_own(service: Service, controller: Contr
 def test_a_held_coroutine_does_not_hold_its_event_loop(
     service: Service, controller: Controller
 ) -> None:
-    arm = controller.arm(point("fetch"), When.BEFORE, Pause())
+    arm = controller.arm(point("fetch"), When.BEFORE, Action.pause())
     answer = service.begin("in_ticking_loop(fetch, 7)")
     hit = arm.wait(5)
     assert hit is not None
@@ -256,7 +245,7 @@ def test_a_held_coroutine_does_not_hold_its_event_loop(
 
 
 def test_a_pause_ends_by_itself_at_its_limit(service: Service, controller: Controller) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Pause(limit_s=0.05))
+    arm = controller.arm(point("plain"), When.BEFORE, Action.pause(limit_s=0.05))
     assert service.ask("plain(7)") == 7
     assert controller.armed() == {"shop": ()}  # a round trip after the agent said that it goes on
     hit = arm.wait(5)
@@ -265,7 +254,7 @@ def test_a_pause_ends_by_itself_at_its_limit(service: Service, controller: Contr
 
 
 def test_a_held_coroutine_can_be_cancelled(service: Service, controller: Controller) -> None:
-    arm = controller.arm(point("fetch"), When.BEFORE, Pause())
+    arm = controller.arm(point("fetch"), When.BEFORE, Action.pause())
     answer = service.begin("cancelled_while_held()")
     hit = arm.wait(5)
     assert hit is not None

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.failpoints.controller import Controller, Return
+from chaos.action import Action
+from chaos.failpoints.controller import Controller
 from chaos.point import Point, When
 
 MODULE = "def greet(): return 'hello'\n"
@@ -43,7 +44,7 @@ def run(script: Path, environment: Mapping[str, str], *options: str) -> tuple[st
 @pytest.fixture
 def armed(controller: Controller) -> dict[str, str]:
     """Environment for a service in which ``greeting:greet`` is armed."""
-    controller.arm(Point("greeting:greet"), When.BEFORE, Return("struck"), times=None)
+    controller.arm(Point("greeting:greet"), When.BEFORE, Action.answer("struck"), times=None)
     return controller.environment("greeter")
 
 
@@ -55,7 +56,7 @@ def test_a_misspelt_module_is_told_to_a_service_only_once_it_runs(
     script: Path, controller: Controller
 ) -> None:
     """At the hook's time the directory of the script is not on sys.path: pending is no error."""
-    arm = controller.arm(Point("greetings:greet"), When.BEFORE, Return("struck"))
+    arm = controller.arm(Point("greetings:greet"), When.BEFORE, Action.answer("struck"))
     run(script, controller.environment("greeter"))
     assert arm.state == {"greeter": "pending"}
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from chaos.action import Action
 from chaos.errors import PointError
-from chaos.failpoints.controller import Controller, Crash, Pause, Record, Return
+from chaos.failpoints.controller import Controller
 from chaos.point import When
 
 from .conftest import PROGRAMS, Launch, Service, ServiceDied, point
@@ -66,7 +67,7 @@ def test_closing_the_controller_lets_go_and_disarms(launch: Launch) -> None:
     with Controller(label="other") as closing:
         service = launch(by=closing)
         before = closing.armed()
-        arm = closing.arm(point("plain"), When.BEFORE, Pause())
+        arm = closing.arm(point("plain"), When.BEFORE, Action.pause())
         answer = service.begin("plain(7)")
         assert arm.wait(5) is not None
     assert before == {"shop": ()}
@@ -78,7 +79,7 @@ def test_a_fork_of_the_controllers_process_does_not_keep_the_services_connected(
 ) -> None:
     with Controller(label="other") as forked:
         service = launch(by=forked)
-        arm = forked.arm(point("plain"), When.BEFORE, Pause())
+        arm = forked.arm(point("plain"), When.BEFORE, Action.pause())
         answer = service.begin("plain(7)")
         assert arm.wait(5) is not None
         reading, writing = os.pipe()
@@ -98,7 +99,7 @@ def test_a_fork_of_the_controllers_process_does_not_keep_the_services_connected(
 
 
 def test_disarming_lets_go_whom_the_arm_holds(service: Service, controller: Controller) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Pause())
+    arm = controller.arm(point("plain"), When.BEFORE, Action.pause())
     answer = service.begin("plain(7)")
     hit = arm.wait(5)
     assert hit is not None
@@ -108,7 +109,7 @@ def test_disarming_lets_go_whom_the_arm_holds(service: Service, controller: Cont
 
 
 def test_disarm_all_lets_everyone_go(service: Service, controller: Controller) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Pause(), times=None)
+    arm = controller.arm(point("plain"), When.BEFORE, Action.pause(), times=None)
     answers = [service.begin("plain(7)") for _ in range(3)]
     assert arm.wait(5, number=3) is not None
     controller.disarm_all()
@@ -119,7 +120,7 @@ def test_disarm_all_lets_everyone_go(service: Service, controller: Controller) -
 def test_the_hits_that_a_killed_service_held_are_released(
     service: Service, controller: Controller
 ) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Pause())
+    arm = controller.arm(point("plain"), When.BEFORE, Action.pause())
     service.begin("plain(7)")
     hit = arm.wait(5)
     assert hit is not None
@@ -135,7 +136,7 @@ def test_the_hits_that_a_killed_service_held_are_released(
 def test_releasing_a_hit_of_a_dead_service_does_nothing(
     service: Service, controller: Controller
 ) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Pause())
+    arm = controller.arm(point("plain"), When.BEFORE, Action.pause())
     service.begin("plain(7)")
     hit = arm.wait(5)
     assert hit is not None
@@ -148,7 +149,7 @@ def test_releasing_a_hit_of_a_dead_service_does_nothing(
 def test_a_restarted_service_is_armed_again_with_the_hits_that_remain(
     launch: Launch, controller: Controller
 ) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Crash(), times=2)
+    arm = controller.arm(point("plain"), When.BEFORE, Action.crash(), times=2)
     for _ in range(2):
         with pytest.raises(ServiceDied):
             launch().ask("plain(7)")
@@ -157,7 +158,7 @@ def test_a_restarted_service_is_armed_again_with_the_hits_that_remain(
 
 
 def test_occurrences_count_over_restarts(launch: Launch, controller: Controller) -> None:
-    controller.arm(point("plain"), When.BEFORE, Return("x"), occurrence=2)
+    controller.arm(point("plain"), When.BEFORE, Action.answer("x"), occurrence=2)
     first = launch()
     assert first.ask("plain(7)") == 7
     first.stop()
@@ -170,13 +171,13 @@ def test_a_frozen_service_that_cannot_confirm_is_named(
     service.process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, service.pid, os.WSTOPPED)
     with pytest.raises(PointError, match=r"no answer within 0\.1 s from .* of: shop"):
-        controller.arm(point("plain"), When.BEFORE, Record(), deadline_s=0.1)
+        controller.arm(point("plain"), When.BEFORE, Action.record(), deadline_s=0.1)
 
 
 def test_a_forked_child_of_the_service_is_not_struck(
     service: Service, controller: Controller
 ) -> None:
-    controller.arm(point("plain"), When.BEFORE, Return("x"), times=None)
+    controller.arm(point("plain"), When.BEFORE, Action.answer("x"), times=None)
     assert service.ask("in_fork(plain, 7)").split()[0] == "7"
     assert service.ask("plain(7)") == "x"
 
@@ -192,7 +193,7 @@ def test_a_fork_inside_a_struck_call_ends_like_an_ordinary_one(
     service: Service, controller: Controller
 ) -> None:
     service.ask("exec('def forks(): return in_fork(str, \"child\")', vars(shop))")
-    arm = controller.arm(point("forks"), When.AFTER, Record(), times=None)
+    arm = controller.arm(point("forks"), When.AFTER, Action.record(), times=None)
     assert service.ask("shop.forks()") == "child 0"
     assert arm.wait(5) is not None
     assert len(arm.hits) == 1
@@ -201,7 +202,7 @@ def test_a_fork_inside_a_struck_call_ends_like_an_ordinary_one(
 def test_a_process_forked_from_a_warm_parent_starts_and_stops_the_agent(
     controller: Controller,
 ) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Return("struck"), times=None)
+    arm = controller.arm(point("plain"), When.BEFORE, Action.answer("struck"), times=None)
     said = subprocess.check_output(
         [sys.executable, PROGRAMS / "forking.py", json.dumps(controller.environment("shop"))],
         text=True,

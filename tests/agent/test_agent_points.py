@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from chaos.action import Action
 from chaos.errors import PointError
-from chaos.failpoints.controller import (
-    Arm,
-    ArmRequest,
-    Controller,
-    Duplicate,
-    Raise,
-    Record,
-    Return,
-)
+from chaos.failpoints.controller import Arm, ArmRequest, Controller
 from chaos.point import Point, When
 
 from .conftest import CallFailed, Launch, Service, point
 
 
 def returning(controller: Controller, path: str, value: object = "struck") -> Arm:
-    return controller.arm(point(path), When.BEFORE, Return(value), times=None)
+    return controller.arm(point(path), When.BEFORE, Action.answer(value), times=None)
 
 
 @pytest.mark.parametrize("call", ["holder.through_name(1)", "holder.through_table(1)"])
@@ -32,7 +25,7 @@ def test_who_held_the_function_before_it_was_armed_is_struck_too(
 
 
 def test_a_method_that_uses_super_still_does(service: Service, controller: Controller) -> None:
-    controller.arm(point("Shop.method"), When.BEFORE, Record(), times=None)
+    controller.arm(point("Shop.method"), When.BEFORE, Action.record(), times=None)
     assert service.ask("Shop().method(3)") == 3
 
 
@@ -46,7 +39,7 @@ def test_an_inherited_method_is_found_where_it_is_defined(
 def test_a_recursive_function_is_hit_at_every_depth(
     service: Service, controller: Controller
 ) -> None:
-    arm = controller.arm(point("factorial"), When.AFTER, Record(), times=None)
+    arm = controller.arm(point("factorial"), When.AFTER, Action.record(), times=None)
     assert service.ask("factorial(4)") == 24
     assert arm.wait(5, number=5) is not None
 
@@ -56,7 +49,7 @@ def test_functions_that_the_agent_itself_may_use_can_be_armed(
     service: Service, controller: Controller, function: str
 ) -> None:
     service.ask("bool([__import__(name) for name in ('socket', 'queue')])")
-    arm = controller.arm(Point(function), When.AFTER, Record(), times=None)
+    arm = controller.arm(Point(function), When.AFTER, Action.record(), times=None)
     uses = "__import__('json').dumps(1), __import__('queue').Queue().put(1)"
     assert service.ask(f"bool([{uses}, __import__('socket').socket().close()])")
     assert arm.wait(5) is not None
@@ -66,7 +59,9 @@ def test_functions_that_the_agent_itself_may_use_can_be_armed(
 def test_the_function_that_reads_the_request_can_be_armed(
     service: Service, controller: Controller
 ) -> None:
-    arm = controller.arm(point("current_request"), When.AFTER, Record(), request="r", times=None)
+    arm = controller.arm(
+        point("current_request"), When.AFTER, Action.record(), requests=("r",), times=None
+    )
     assert service.ask("in_request('r', current_request)") == "r"
     assert arm.wait(5) is not None
 
@@ -74,7 +69,7 @@ def test_the_function_that_reads_the_request_can_be_armed(
 def test_a_function_that_raises_stop_iteration_still_does(
     service: Service, controller: Controller
 ) -> None:
-    controller.arm(point("stops"), When.AFTER, Record(), times=None)
+    controller.arm(point("stops"), When.AFTER, Action.record(), times=None)
     with pytest.raises(CallFailed, match=r"^StopIteration: the end$"):
         service.ask("stops()")
 
@@ -86,7 +81,7 @@ def test_arguments_of_every_sort_arrive(
     service: Service, controller: Controller, arguments: str
 ) -> None:
     unarmed = service.ask(f"keywords({arguments})")
-    controller.arm(point("keywords"), When.BEFORE, Record(), times=None)
+    controller.arm(point("keywords"), When.BEFORE, Action.record(), times=None)
     assert service.ask(f"keywords({arguments})") == unarmed
 
 
@@ -126,7 +121,7 @@ def test_a_spent_arm_leaves_the_function_as_it_was(
     service: Service, controller: Controller
 ) -> None:
     before = service.ask("id(plain.__code__)")
-    controller.arm(point("plain"), When.BEFORE, Record(), times=1)
+    controller.arm(point("plain"), When.BEFORE, Action.record(), times=1)
     service.ask("plain(1)")
     assert controller.armed() == {"shop": ()}
     assert service.ask("id(plain.__code__)") == before
@@ -135,8 +130,8 @@ def test_a_spent_arm_leaves_the_function_as_it_was(
 def test_disarming_one_of_two_arms_leaves_the_other(
     service: Service, controller: Controller
 ) -> None:
-    first = controller.arm(point("plain"), When.AFTER, Return("after"), times=None)
-    second = controller.arm(point("plain"), When.BEFORE, Duplicate(), times=None)
+    first = controller.arm(point("plain"), When.AFTER, Action.answer("after"), times=None)
+    second = controller.arm(point("plain"), When.BEFORE, Action.duplicate(), times=None)
     assert service.ask("[plain(1), len(calls)]") == ["after", 2]
     first.disarm()
     assert service.ask("[plain(1), len(calls)]") == [1, 4]
@@ -146,7 +141,7 @@ def test_disarming_one_of_two_arms_leaves_the_other(
 
 def test_armed_lists_each_function_once(service: Service, controller: Controller) -> None:
     for when in When:
-        controller.arm(point("plain"), when, Record(), times=None)
+        controller.arm(point("plain"), when, Action.record(), times=None)
     returning(controller, "Shop.klass")
     assert controller.armed() == {"shop": ("shop:Shop.klass", "shop:plain")}
     controller.disarm_all()
@@ -162,13 +157,13 @@ LATE = Point("late:late")
 def test_a_point_in_a_module_that_is_not_imported_is_pending(
     service: Service, controller: Controller
 ) -> None:
-    arm = controller.arm(LATE, When.BEFORE, Return("struck"))
+    arm = controller.arm(LATE, When.BEFORE, Action.answer("struck"))
     assert arm.state == {"shop": "pending"}
     assert service.ask("'late' in __import__('sys').modules") is False
 
 
 def test_a_pending_point_is_armed_by_the_import(service: Service, controller: Controller) -> None:
-    arm = controller.arm(LATE, When.BEFORE, Return("struck"), times=None)
+    arm = controller.arm(LATE, When.BEFORE, Action.answer("struck"), times=None)
     assert service.ask("__import__('late').late(1)") == "struck"
     assert controller.armed() == {"shop": ("late:late",)}
     assert arm.state == {"shop": "armed"}
@@ -177,21 +172,21 @@ def test_a_pending_point_is_armed_by_the_import(service: Service, controller: Co
 def test_a_module_with_pending_points_has_its_own_loader(
     service: Service, controller: Controller
 ) -> None:
-    controller.arm(LATE, When.BEFORE, Return("struck"))
+    controller.arm(LATE, When.BEFORE, Action.answer("struck"))
     assert service.ask("__import__('late').imported_by") == "SourceFileLoader"
 
 
 def test_a_pending_point_that_is_disarmed_is_not_armed_by_the_import(
     service: Service, controller: Controller
 ) -> None:
-    controller.arm(LATE, When.BEFORE, Return("struck")).disarm()
+    controller.arm(LATE, When.BEFORE, Action.answer("struck")).disarm()
     assert service.ask("__import__('late').late(1)") == 1
 
 
 def test_a_pending_point_that_turns_out_wrong_says_so(
     service: Service, controller: Controller
 ) -> None:
-    arm = controller.arm(Point("late:lat"), When.BEFORE, Record())
+    arm = controller.arm(Point("late:lat"), When.BEFORE, Action.record())
     service.ask("bool(__import__('late'))")
     assert controller.armed() == {"shop": ()}
     assert arm.state == {"shop": "error: `late` has no `lat`; did you mean `late:late`?"}
@@ -202,7 +197,7 @@ def test_the_import_hook_stays_only_while_something_is_pending(
 ) -> None:
     finders = "len(__import__('sys').meta_path)"
     before = service.ask(finders)
-    arm = controller.arm(LATE, When.BEFORE, Record())
+    arm = controller.arm(LATE, When.BEFORE, Action.record())
     assert service.ask(finders) == before + 1
     arm.disarm()
     assert service.ask(finders) == before
@@ -230,7 +225,7 @@ def test_a_name_that_cannot_be_armed_is_one_clear_error(
     service: Service, controller: Controller, function: str, message: str
 ) -> None:
     with pytest.raises(PointError) as error:
-        controller.arm(Point(function), When.BEFORE, Record())
+        controller.arm(Point(function), When.BEFORE, Action.record())
     assert message in str(error.value)
 
 
@@ -238,13 +233,15 @@ def test_a_misspelt_exception_is_an_error_when_it_is_armed(
     service: Service, controller: Controller
 ) -> None:
     with pytest.raises(PointError, match=r"did you mean `ValueError`"):
-        controller.arm(point("plain"), When.BEFORE, Raise("ValueErorr", ""))
+        controller.arm(point("plain"), When.BEFORE, Action.error("ValueErorr", ""))
 
 
 def test_when_one_of_many_points_is_wrong_none_is_armed(
     service: Service, controller: Controller
 ) -> None:
-    requests = [ArmRequest(point(name), When.BEFORE, Record()) for name in ("plain", "nothing")]
+    requests = [
+        ArmRequest(point(name), When.BEFORE, Action.record()) for name in ("plain", "nothing")
+    ]
     with pytest.raises(PointError, match=r"`shop` has no `nothing`"):
         controller.arm_all(requests)
     assert controller.armed() == {"shop": ()}
@@ -256,7 +253,7 @@ def test_a_point_that_only_some_services_have_is_armed_there(
     launch("a")
     with_late = launch("b")
     with_late.ask("setattr(shop, 'extra', lambda: 1)")
-    arm = controller.arm(point("extra"), When.BEFORE, Record())
+    arm = controller.arm(point("extra"), When.BEFORE, Action.record())
     assert arm.state["b"] == "armed"
     assert arm.state["a"].startswith("error: ")
 
@@ -266,5 +263,5 @@ def test_a_service_that_the_pattern_leaves_out_is_not_armed(
 ) -> None:
     launch("compute-1")
     launch("api")
-    arm = controller.arm(Point("shop:plain", services="compute-*"), When.BEFORE, Record())
+    arm = controller.arm(Point("shop:plain", services="compute-*"), When.BEFORE, Action.record())
     assert arm.state == {"compute-1": "armed"}

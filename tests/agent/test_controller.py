@@ -11,8 +11,9 @@ import threading
 
 import pytest
 
+from chaos.action import Action
 from chaos.errors import NotReady
-from chaos.failpoints.controller import ArmRequest, Controller, Crash, Hit, Pause, Record, Return
+from chaos.failpoints.controller import ArmRequest, Controller, Hit
 from chaos.point import When
 
 from .conftest import CallFailed, Launch, Service, ServiceDied, point
@@ -38,7 +39,7 @@ def connect(controller: Controller) -> socket.socket:
 def test_a_stranger_is_refused_and_logged(
     controller: Controller, service: Service, caplog: pytest.LogCaptureFixture, said: str
 ) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Record(), times=None)
+    arm = controller.arm(point("plain"), When.BEFORE, Action.record(), times=None)
     with caplog.at_level(logging.WARNING), connect(controller) as stranger:
         stranger.sendall(said.encode())
         assert _answer(stranger) == b""
@@ -55,7 +56,7 @@ def _answer(stranger: socket.socket) -> bytes:
 
 
 def test_a_stranger_does_not_disturb_the_services(controller: Controller, service: Service) -> None:
-    controller.arm(point("plain"), When.BEFORE, Return("struck"), times=None)
+    controller.arm(point("plain"), When.BEFORE, Action.answer("struck"), times=None)
     with connect(controller) as stranger:
         stranger.sendall(b"nonsense\n")
         assert _answer(stranger) == b""
@@ -77,7 +78,7 @@ def test_a_hit_is_told_before_it_acts(launch: Launch) -> None:
 
     with Controller(label="test", on_hit=on_hit) as controller:
         service = launch(by=controller)
-        controller.arm(point("plain"), When.BEFORE, Crash())
+        controller.arm(point("plain"), When.BEFORE, Action.crash())
         with pytest.raises(ServiceDied):
             service.ask("plain(1)")
         assert alive == [True]
@@ -92,7 +93,7 @@ def test_an_exception_of_on_hit_does_not_stop_the_controller(
 
     with Controller(label="test", on_hit=on_hit) as controller:
         service = launch(by=controller)
-        arm = controller.arm(point("plain"), When.BEFORE, Return("struck"), times=2)
+        arm = controller.arm(point("plain"), When.BEFORE, Action.answer("struck"), times=2)
         assert service.ask("[plain(1), plain(1)]") == ["struck", "struck"]
         assert len(arm.hits) == 2
         service.stop()
@@ -102,7 +103,7 @@ def test_an_exception_of_on_hit_does_not_stop_the_controller(
 def test_on_hit_may_release_the_hit(launch: Launch) -> None:
     with Controller(label="test", on_hit=lambda hit: hit.release()) as controller:
         service = launch(by=controller)
-        controller.arm(point("plain"), When.BEFORE, Pause())
+        controller.arm(point("plain"), When.BEFORE, Action.pause())
         assert service.ask("plain(7)") == 7
         service.stop()
 
@@ -123,12 +124,14 @@ def test_many_points_are_armed_at_once(controller: Controller, launch: Launch) -
     services = [launch("a"), launch("b")]
     names = ["plain", "fetch", "count", "closure", "Shop.method", "Shop.static", "Shop.klass"]
     arms = controller.arm_all(
-        ArmRequest(point(name), when, Record(), times=None) for name in names for when in When
+        ArmRequest(point(name), when, Action.record(), times=None)
+        for name in names
+        for when in When
     )
     assert len(arms) == 14
     for service in services:
         service.ask("Shop.klass(Shop.static(plain(1)))")
-    by_name = {(arm.alias, arm._request.when): arm for arm in arms}
+    by_name = {(arm.alias, arm.request.when): arm for arm in arms}
     for name in ("plain", "Shop.static", "Shop.klass"):
         for when in When:
             assert by_name[f"shop:{name}", when].wait(5, number=2) is not None
@@ -137,7 +140,7 @@ def test_many_points_are_armed_at_once(controller: Controller, launch: Launch) -
 def test_a_wrong_call_of_an_armed_function_is_no_hit(
     controller: Controller, service: Service
 ) -> None:
-    arm = controller.arm(point("plain"), When.BEFORE, Record(), times=None)
+    arm = controller.arm(point("plain"), When.BEFORE, Action.record(), times=None)
     with pytest.raises(CallFailed, match="missing 1 required positional argument"):
         service.ask("plain()")
     assert controller.armed() == {"shop": ("shop:plain",)}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from chaos.action import Action
 from chaos.errors import NotSettled
-from chaos.failpoints.controller import Controller, Crash, Record, Return
+from chaos.failpoints.controller import Controller
 from chaos.point import When
 from chaos.target import Instrumentation, OperationFailed, OperationIndeterminate, Scope
 from tests.ledger.ledger import Ledger, expect_balance, open_account, transfer
@@ -57,7 +58,7 @@ def balances(ledger: Ledger) -> dict[str, int]:
 
 def die_between_debit_and_credit(ledger: Ledger, controller: Controller) -> None:
     """The teller dies when alice has paid 30 and bob has not got them."""
-    controller.arm(ledger.points["transfer.credit"], When.BEFORE, Crash())
+    controller.arm(ledger.points["transfer.credit"], When.BEFORE, Action.crash())
     with pytest.raises(OperationIndeterminate):
         transfer(scope_of(ledger), "alice", "bob", 30)
     assert ledger.services["teller"].wait_dead(5.0)
@@ -104,7 +105,7 @@ def test_only_the_bug_keeps_a_teller_from_finishing_what_it_had_begun(
 def test_a_vault_that_dies_in_a_transfer_leaves_the_answer_open(
     ledger: Ledger, controller: Controller
 ) -> None:
-    controller.arm(ledger.points["vault.post"], When.BEFORE, Crash())
+    controller.arm(ledger.points["vault.post"], When.BEFORE, Action.crash())
 
     with pytest.raises(OperationIndeterminate, match="vault cannot be reached"):
         transfer(scope_of(ledger), "alice", "bob", 30)
@@ -112,7 +113,7 @@ def test_a_vault_that_dies_in_a_transfer_leaves_the_answer_open(
 
 def test_a_fault_can_be_aimed_at_one_request(ledger: Ledger, controller: Controller) -> None:
     arm = controller.arm(
-        ledger.points["transfer.debit"], When.BEFORE, Return(False), request="aimed-at"
+        ledger.points["transfer.debit"], When.BEFORE, Action.answer(False), requests=("aimed-at",)
     )
     transfer(scope_of(ledger, "another"), "alice", "bob", 30)
     with pytest.raises(OperationFailed):
@@ -125,7 +126,7 @@ def test_a_fault_can_be_aimed_at_one_request(ledger: Ledger, controller: Control
 def test_every_point_of_the_ledger_is_one(
     ledger: Ledger, controller: Controller, alias: str
 ) -> None:
-    arm = controller.arm(ledger.points[alias], When.AFTER, Record())
+    arm = controller.arm(ledger.points[alias], When.AFTER, Action.record())
 
     assert set(arm.state.values()) == {"armed"}
 

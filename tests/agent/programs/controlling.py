@@ -6,11 +6,12 @@ Prints its environment for the service ``shop`` as JSON; then ``held`` for every
 import json
 import sys
 
-from chaos.failpoints.controller import Controller, Pause
+from chaos.action import Action
+from chaos.failpoints.controller import Controller
 from chaos.point import Point, When
 
 controller = Controller(label="test", on_hit=lambda hit: print("held", flush=True))
 for name in ("plain", "fetch"):
-    controller.arm(Point(f"shop:{name}"), When.BEFORE, Pause(limit_s=60), times=None)
+    controller.arm(Point(f"shop:{name}"), When.BEFORE, Action.pause(limit_s=60), times=None)
 print(json.dumps(controller.environment("shop")), flush=True)
 sys.stdin.read()

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from chaos.failpoints.controller import Action, Arm, Controller, Hit, Pause
+from chaos.action import Action
+from chaos.failpoints.controller import Arm, Controller, Hit
 from chaos.point import When
 from chaos.target import Instrumentation, OperationIndeterminate, Scope
 from targets.cloud.world import CloudWorld
@@ -47,11 +48,13 @@ class Cloud:
         """Put an action at a point such as ``before bdm.destroy``."""
         when, _, alias = at.partition(" ")
         point = self.target.points[alias]
-        return self.controller.arm(point, When(when), action, alias=alias, request=actor, **named)
+        return self.controller.arm(
+            point, When(when), action, alias=alias, requests=(actor,) if actor else None, **named
+        )
 
     def hold(self, at: str, actor: str = "req-test", **named: Any) -> Arm:
         """Hold an actor at a point until its hit is released."""
-        return self.arm(at, Pause(), actor, **named)
+        return self.arm(at, Action.pause(), actor, **named)
 
     def struck(self, arm: Arm) -> Hit:
         """Wait until an armed point was reached."""

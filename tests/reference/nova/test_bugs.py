@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.failpoints.controller import Crash
+from chaos.action import Action
 from chaos.target import OperationFailed
 from targets.reference import bugs
 from tests.reference.nova.conftest import Cloud
@@ -33,7 +33,7 @@ def test_lp1072751_leaves_a_reboot_stuck(
 ) -> None:
     cloud = with_bugs(*switches)
     cloud.do("server.create", "vm")
-    crash = cloud.arm("before hypervisor.start", Crash())
+    crash = cloud.arm("before hypervisor.start", Action.crash())
     cloud.do("server.reboot", "vm", type="SOFT")
     cloud.restart(cloud.struck(crash))
     (instance,) = cloud.settled().instances

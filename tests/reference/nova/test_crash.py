@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from chaos.action import Action
 from chaos.errors import NotReady
-from chaos.failpoints.controller import Crash, Raise, Record
 from chaos.target import OperationFailed
 from targets.cloud.world import CloudWorld
 from tests.reference.nova.conftest import Cloud
@@ -67,7 +67,7 @@ FAILED = [("error", None, "none")]
 def test_a_build_goes_on_until_a_host_has_begun_it(
     cloud: Cloud, point: str, expected: list[tuple[str, str | None, str]]
 ) -> None:
-    crash = cloud.arm(point, Crash())
+    crash = cloud.arm(point, Action.crash())
     cloud.try_to("server.create", "vm", wait="")
     cloud.restart(cloud.struck(crash))
     world = cloud.settled()
@@ -94,7 +94,7 @@ def test_a_build_goes_on_until_a_host_has_begun_it(
 )
 def test_a_delete_that_was_begun_is_finished(cloud: Cloud, point: str) -> None:
     server_with_volume(cloud)
-    crash = cloud.arm(point, Crash())
+    crash = cloud.arm(point, Action.crash())
     cloud.try_to("server.delete", "vm")
     cloud.restart(cloud.struck(crash))
     assert cloud.left_over() == []
@@ -106,7 +106,7 @@ def test_a_delete_that_was_begun_is_finished(cloud: Cloud, point: str) -> None:
 )
 def test_a_server_runs_after_a_reboot_that_was_cut(cloud: Cloud, kind: str, point: str) -> None:
     server(cloud)
-    crash = cloud.arm(point, Crash())
+    crash = cloud.arm(point, Action.crash())
     cloud.try_to("server.reboot", "vm", type=kind)
     cloud.restart(cloud.struck(crash))
     assert state(cloud.settled()) == RUNNING
@@ -129,7 +129,7 @@ def test_starting_and_stopping_is_finished(
     expected: list[tuple[str, str | None, str]],
 ) -> None:
     given(cloud)
-    crash = cloud.arm(point, Crash())
+    crash = cloud.arm(point, Action.crash())
     cloud.try_to(operation, "vm")
     cloud.restart(cloud.struck(crash))
     assert state(cloud.settled()) == expected
@@ -148,7 +148,7 @@ def test_starting_and_stopping_is_finished(
 )
 def test_an_attach_that_was_begun_is_finished(cloud: Cloud, point: str) -> None:
     server_and_volume(cloud)
-    crash = cloud.arm(point, Crash())
+    crash = cloud.arm(point, Action.crash())
     cloud.try_to("volume.attach", "vm", "data", wait="")
     cloud.restart(cloud.struck(crash))
     world = cloud.settled()
@@ -163,7 +163,7 @@ def test_a_detach_that_was_begun_is_finished_and_the_volume_is_its_users(
     cloud: Cloud, point: str
 ) -> None:
     server_with_volume(cloud)
-    crash = cloud.arm(point, Crash())
+    crash = cloud.arm(point, Action.crash())
     cloud.try_to("volume.detach", "vm", "data", wait="")
     hit = cloud.struck(crash)
     cloud.do("server.delete", "vm")  # while the compute is dead: it finds both begun
@@ -173,8 +173,8 @@ def test_a_detach_that_was_begun_is_finished_and_the_volume_is_its_users(
 
 def test_a_recovery_that_is_cut_is_done_again(cloud: Cloud) -> None:
     server(cloud)
-    crash = cloud.arm("before hypervisor.start", Crash())
-    again = cloud.arm("after hypervisor.define", Crash(), actor=None)
+    crash = cloud.arm("before hypervisor.start", Action.crash())
+    again = cloud.arm("after hypervisor.define", Action.crash(), actor=None)
     cloud.do("server.reboot", "vm")
     first = cloud.struck(crash)
     service = cloud.target.services[first.service]
@@ -197,7 +197,7 @@ def test_a_failure_is_recovered_without_a_restart(
     cloud: Cloud, operation: str, given: Given, point: str
 ) -> None:
     given(cloud)
-    cut = Raise("targets.reference.client:Unreachable", "cut")
+    cut = Action.error("targets.reference.client:Unreachable", "cut")
     failure = cloud.arm(point, cut, services="compute-*")
     cloud.do(operation, "vm")
     cloud.struck(failure)
@@ -257,7 +257,7 @@ def test_a_message_that_is_lost_with_the_broker_is_made_up_for(
     computes = [cloud.target.services[f"compute-{host}"] for host in ("host1", "host2")]
     for compute in computes:
         compute.freeze()
-    built = cloud.arm("after conductor.build", Record())
+    built = cloud.arm("after conductor.build", Action.record())
     cloud.do(operation, "vm", **({"wait": ""} if operation == "server.create" else {}))
     if operation == "server.create":
         cloud.struck(built)

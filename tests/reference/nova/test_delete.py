@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.failpoints.controller import Crash, Hit, Record
+from chaos.action import Action
+from chaos.failpoints.controller import Hit
 from tests.reference.nova.conftest import Cloud
 
 STAGES = [
@@ -90,7 +91,7 @@ def test_the_conductor_removes_the_instance_under_a_delete(cloud: Cloud) -> None
     held = cloud.hold("before instance.save", actor="req-delete", services="api")
     delete = cloud.begin("server.delete", "vm", actor="req-delete")
     hit = cloud.struck(held)
-    given_up = cloud.arm("after instance.destroy", Record(), actor="req-create")
+    given_up = cloud.arm("after instance.destroy", Action.record(), actor="req-create")
     build.release()
     cloud.struck(given_up)
     hit.release()
@@ -109,7 +110,7 @@ def test_the_conductor_removes_the_instance_under_a_delete(cloud: Cloud) -> None
 )
 def test_a_delete_of_a_booting_server_whose_api_dies_is_finished(cloud: Cloud, step: str) -> None:
     build = boot_held(cloud, "before conductor.build")
-    crash = cloud.arm(step, Crash(), services="api")
+    crash = cloud.arm(step, Action.crash(), services="api")
     cloud.try_to("server.delete", "vm")
     build.release()
     cloud.restart(cloud.struck(crash))

@@ -1,0 +1,59 @@
+"""What an agent does at a point that is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do at a point: its ``word``, and ``arguments`` of JSON values.
+
+    >>> Action.delay(0.3).word
+    'delay'
+    """
+
+    word: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def crash(cls) -> Action:
+        """SIGKILL the process, after the hit was recorded."""
+        return cls("crash")
+
+    @classmethod
+    def pause(cls, limit_s: float = 30.0) -> Action:
+        """Hold the actor, a thread or a coroutine, until released or for ``limit_s`` seconds."""
+        return cls("pause", {"limit_s": limit_s})
+
+    @classmethod
+    def delay(cls, seconds: float) -> Action:
+        """Hold the actor for ``seconds``."""
+        return cls("delay", {"limit_s": seconds})
+
+    @classmethod
+    def error(cls, exception: str, message: str) -> Action:
+        """Raise ``exception`` (``module:Class``, or the name of a builtin) in the caller."""
+        return cls("raise", {"exception": exception, "message": message})
+
+    @classmethod
+    def answer(cls, value: Any) -> Action:
+        """Return a JSON value: instead of calling (before), or instead of the result (after)."""
+        return cls("return", {"value": value})
+
+    @classmethod
+    def drop(cls) -> Action:
+        """Return None: the call is lost (before), or its answer is (after)."""
+        return cls("drop")
+
+    @classmethod
+    def duplicate(cls) -> Action:
+        """Call twice; the second result counts."""
+        return cls("duplicate")
+
+    @classmethod
+    def record(cls, tell: Iterable[str] = ()) -> Action:
+        """Report only; with the values of the call's arguments named in ``tell``, as text."""
+        return cls("record", {"tell": list(tell)} if tell else {})
