@@ -15,7 +15,8 @@ import urllib3
 from rich.console import Console
 from rich.table import Table
 
-from chaos.target import Instrumentation, Scope
+from chaos.operation import Scope
+from chaos.target import Instrumentation
 from targets.embedded.target import Embedded
 
 IDLE_S = 3.0

@@ -10,17 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chaos.invariant import Evidence, invariant
-    from chaos.plan import Injection, Location, Plan, Step, inject, reach, step, together
-    from chaos.target import Operations, Target, World
+    from chaos.operation import Operations
+    from chaos.plan import (
+        Injection,
+        Location,
+        Plan,
+        Step,
+        actor,
+        inject,
+        kill,
+        reach,
+        restart,
+        start,
+        step,
+        together,
+    )  # fmt: skip
+    from chaos.target import Target
     from chaos.verdict import Outcome, Verdict
+    from chaos.world import World
 
 _HOMES = {
     "chaos.invariant": ("Evidence", "invariant"),
     "chaos.plan": (
         "Injection", "Location", "Plan", "Step",
-        "inject", "reach", "step", "together",
+        "actor", "inject", "kill", "reach", "restart", "start", "step", "together",
     ),
-    "chaos.target": ("Operations", "Target", "World"),
+    "chaos.operation": ("Operations",),
+    "chaos.target": ("Target",),
+    "chaos.world": ("World",),
     "chaos.verdict": ("Outcome", "Verdict"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -36,9 +53,13 @@ __all__ = [
     "Target",
     "Verdict",
     "World",
+    "actor",
     "inject",
     "invariant",
+    "kill",
     "reach",
+    "restart",
+    "start",
     "step",
     "together",
 ]

@@ -34,6 +34,10 @@ class NotSettled(ChaosError):
     """Work was still queued or in flight at the settle deadline; the message lists what."""
 
 
+class WorldMoved(ChaosError):
+    """The world never stood still long enough to be looked at as of one moment."""
+
+
 class UndoError(ChaosError):
     """An injected fault could not be undone."""
 
@@ -48,6 +52,10 @@ class Failed(VerdictError):
 
 class Vacuous(VerdictError):
     """VACUOUS: a fault of the plan never struck, so the run proves nothing."""
+
+
+class Skipped(VerdictError):
+    """SKIPPED: the target lacks something that the plan needs; says what."""
 
 
 class Errored(VerdictError):

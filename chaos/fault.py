@@ -1,25 +1,109 @@
 """The contract between the engine and a kind of fault.
 
 A fault is a pydantic model: its fields are its arguments in a plan. :meth:`Fault.prepare` puts it
-in place before the workload starts and returns a :class:`Strike`, which tells — with evidence —
-whether it struck. Whatever a fault changes outside the target's own execution goes through the
-undo log of the stage first.
+in place before the phase in which it may strike and returns a :class:`Strike`, which tells — with
+evidence — whether it struck. Whatever a fault changes outside the target's own execution goes
+through the undo log of the context first.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
+from chaos.action import Action
+from chaos.history import Kind
+from chaos.hit import Hit
 from chaos.plan import Location, Model
+from chaos.target import Service
 
-if TYPE_CHECKING:
-    from chaos.engine.stage import Stage
+
+class Armed(Protocol):
+    """An action that waits at a point, as a fault sees it."""
+
+    @property
+    def number(self) -> int:
+        """What its hits name."""
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """Those that acted, in the order in which they were reported."""
+
+    @property
+    def matched(self) -> int:
+        """How often everything that was asked for was true, whether it acted or not."""
+
+    @property
+    def state(self) -> Mapping[str, str]:
+        """What each service answered: ``armed``, ``pending`` (not imported yet) or ``error: …``."""
+
+    def wait(self, deadline_s: float | None, *, number: int = 1) -> Hit | None:
+        """Wait for the ``number``-th hit; None: not by the deadline, or disarmed."""
+
+    def disarm(self) -> None:
+        """Take it away everywhere and let go whom it holds."""
+
+
+class Undoable(Protocol):
+    """An entry of the undo log: a frozen dataclass of JSON values in an importable module."""
+
+    def undo(self) -> None:
+        """Make the fault undone; do nothing when it is so already."""
+
+
+class FaultContext(Protocol):
+    """What a fault can reach and do in one round; any of its threads may."""
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds that anything in this round may take."""
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The target's services."""
+
+    def matching(self, pattern: str) -> Sequence[Service]:
+        """The services whose name matches a shell pattern."""
+
+    def arm(self, at: Location, action: Action, *, times: int | None = 1) -> Armed:
+        """Put an action at a location of the plan; undone when the round ends."""
+
+    def gate(self, actors: Sequence[str], points: Sequence[Location]) -> Strike:
+        """Hold these actors at these points, and let the schedule say who goes on."""
+
+    def choose(self, name: str, options: Sequence[str]) -> str:
+        """One of the options, as the schedule has it; recorded, so that it can be read back."""
+
+    def push_undo(self, entry: Undoable) -> None:
+        """Write down how to undo what is injected next, for whoever is alive then."""
+
+    def tell(
+        self, kind: Kind, lane: str, name: str, text: str, *, actor: str = "", **facts: Any
+    ) -> None:
+        """Put a fault, an undo or a step into the history."""
+
+    def react(self, name: str, reaction: Callable[[], None]) -> None:
+        """Run ``reaction`` beside the workload; its error makes the round an ERROR."""
+
+    def wait_for(self, happened: Callable[[], bool], deadline_s: float | None) -> bool:
+        """Wait until ``happened()``, asked after each event, for as long as the round lasts.
+
+        False after ``deadline_s`` seconds, or when the round is over.
+        """
+
+    def ended_ns(self, step: str) -> int | None:
+        """When the step with this label or operation first ended; None: not yet."""
+
+    def hits_of(self, *arms: Armed) -> list[Hit]:
+        """The hits of these arms so far; waiting on the history never misses one."""
 
 
 class Strike(ABC):
     """One injected fault of one round."""
+
+    struck: bool = False
+    """Whether :meth:`wait` has returned True."""
 
     @abstractmethod
     def wait(self, deadline_s: float) -> bool:
@@ -36,35 +120,24 @@ class Strike(ABC):
             ChaosError: an effect that must have happened by ``deadline_s`` seconds did not.
         """
 
-
-class Variation:
-    """One way to execute a plan; a fault with several (an order of actors) is run once for each."""
-
-    def __str__(self) -> str:
+    @property
+    def holds_until(self) -> str:
+        """The step at whose end it lets go whom it holds ('' for a fault that holds nobody)."""
         return ""
 
 
 class Fault(Model, ABC):
-    """A kind of fault; a plan's ``do`` names it."""
+    """A kind of fault; a plan's ``do`` names it.
+
+    Fields that name something are marked with :class:`chaos.words.Word`, and looked up when the
+    plan is bound.
+    """
 
     located: ClassVar[bool | None] = True
     """Whether it needs an ``at``: True it must have one, False it must not, None it may."""
+    needs: ClassVar[str] = ""
+    """The capability of the target without which it cannot strike."""
 
     @abstractmethod
-    def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
+    def prepare(self, context: FaultContext, at: Location | None) -> Strike:
         """Put the fault in place for one round."""
-
-    def variations(self, order: str = "") -> Iterator[Variation]:
-        """Every way in which the plan is to be executed; most faults have one.
-
-        ``order`` asks for one given way only (to reproduce it). The next is asked for after the
-        round has ended, so that it can depend on what the round showed.
-        """
-        yield Variation()
-
-    def references(self) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-        """Names in the arguments that must exist, as (path in the arguments, kind, name).
-
-        Kind is ``point``, ``service`` (a pattern), ``actor`` or ``step``.
-        """
-        return iter(())

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from chaos.history import History
-from chaos.target import World
+from chaos.world import World
 
 STEPS_SUCCEED = "steps-succeed"
 """Built in: every client operation of the plan succeeded, or failed in a way the plan allows."""

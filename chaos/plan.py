@@ -8,6 +8,7 @@ so what a plan prints can be run again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import (
@@ -15,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
-    SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
@@ -27,7 +27,23 @@ REACH = "reach"
 """Built-in step: wait until the fault that is injected at a point has struck."""
 
 TOGETHER = "together"
-"""Built-in step: run several steps at the same time, each as an actor of its own."""
+"""Built-in step: run several actors at the same time, each of one step or of a list of them."""
+
+STEPS = "steps"
+"""Built-in step, inside ``together``: an actor that performs a list of steps."""
+
+START, RESTART, KILL = "start", "restart", "kill"
+"""Built-in steps: what is done to the services that match a pattern, from outside."""
+
+ON_SERVICE = (START, RESTART, KILL)
+
+
+class Phase(StrEnum):
+    """The parts of a plan in which a fault may strike."""
+
+    DURING = "during"
+    RECOVER = "recover"
+    THEN = "then"
 
 
 class Model(BaseModel):
@@ -48,6 +64,7 @@ class Location(Model):
     service: str = Field("", description="only in this service (a shell pattern)")
     actor: str = Field("", description="only while serving the step with this `as` label")
     occurrence: int = Field(1, ge=1, description="the n-th time that all of this is true")
+    raised: bool = Field(False, description="after: the call raised, instead of returning")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -74,7 +91,7 @@ class Location(Model):
     def _write(self) -> Any:
         extra = {
             name: value
-            for name in ("service", "actor", "occurrence")
+            for name in ("service", "actor", "occurrence", "raised")
             if (value := getattr(self, name)) != type(self).model_fields[name].default
         }
         return {self.when.value: self.point, **extra} if extra else str(self)
@@ -85,17 +102,20 @@ class Location(Model):
 
 
 class Step(Model):
-    """One operation of the client, or a built-in: ``reach`` a point, several steps ``together``.
+    """One operation of the client, or a built-in one.
 
     In YAML ``server.delete: {server: vm}``, with ``as: first`` beside it to name the actor and
-    ``allow: [404]`` to accept an answer that would otherwise turn the plan red.
+    ``allow: [404]`` to accept an answer that would otherwise turn the plan red. Built in are
+    ``reach: POINT``, ``together: [actor, …]`` where an actor is a step or ``steps: [step, …]``, and
+    ``start``, ``restart`` and ``kill: SERVICE``.
     """
 
     operation: str
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str = ""
     allow: tuple[int, ...] = ()
-    together: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = ()
+    """The actors of ``together``, or the steps of an actor."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -114,20 +134,21 @@ class Step(Model):
         common = {"operation": operation, "label": value.get("as", "")}
         if "allow" in value:
             common["allow"] = value["allow"]
-        if operation == TOGETHER:
-            return handler({**common, "together": arguments})
+        if operation in (TOGETHER, STEPS):
+            return handler({**common, "steps": arguments})
         if operation == REACH:
             return handler({**common, "arguments": {"point": arguments}})
+        if operation in ON_SERVICE:
+            return handler({**common, "arguments": {"service": arguments}})
         return handler({**common, "arguments": {} if arguments is None else arguments})
 
-    @model_serializer(mode="wrap")
-    def _write(self, handler: SerializerFunctionWrapHandler) -> Any:
-        whole = handler(self)
+    @model_serializer
+    def _write(self) -> Any:
         body: Any = self.arguments
-        if self.operation == TOGETHER:
-            body = whole["together"]
-        elif self.operation == REACH:
-            body = self.arguments["point"]
+        if self.operation in (TOGETHER, STEPS):
+            body = [inner._write() for inner in self.steps]
+        elif self.operation in (REACH, *ON_SERVICE):
+            (body,) = self.arguments.values()
         written: dict[str, Any] = {self.operation: body}
         if self.label:
             written["as"] = self.label
@@ -137,8 +158,10 @@ class Step(Model):
 
     def __str__(self) -> str:
         """``server.delete(server=vm)``, as a person would say it."""
-        if self.operation == TOGETHER:
-            return f"together({', '.join(map(str, self.together))})"
+        if self.operation in (TOGETHER, STEPS):
+            inner = ", ".join(map(str, self.steps))
+            named = f" as {self.label}" if self.label else ""
+            return f"{self.operation}({inner}){named}"
         given = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
         return f"{self.operation}({given})" + (f" as {self.label}" if self.label else "")
 
@@ -146,12 +169,19 @@ class Step(Model):
 class Injection(Model):
     """A fault, and where it strikes. ``do`` is a fault's word, or one with arguments.
 
-    In YAML ``do: crash`` or ``do: {delay: {seconds: 0.3}}``.
+    In YAML ``do: crash`` or ``do: {delay: {seconds: 0.3}}``. ``in`` says in which part of the plan
+    it waits (``phase`` in Python).
     """
 
+    phase: Phase = Field(Phase.DURING, alias="in", description="in which part it may strike")
     at: Location | None = None
     do: str
     arguments: dict[str, Any] = Field(default_factory=dict)
+    within: float = Field(
+        0.0, ge=0, le=600,
+        description="seconds in which it may be reached though nothing is under way (a timer)",
+    )  # fmt: skip
+    maybe: bool = Field(False, description="the schedule decides whether it strikes: both are run")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -168,31 +198,71 @@ class Injection(Model):
     @model_serializer
     def _write(self) -> Any:
         do: Any = {self.do: self.arguments} if self.arguments else self.do
-        return {"at": self.at, "do": do} if self.at else {"do": do}
+        written: dict[str, Any] = {} if self.phase is Phase.DURING else {"in": self.phase.value}
+        written |= {"at": self.at, "do": do} if self.at else {"do": do}
+        written |= {"within": self.within} if self.within else {}
+        return written | ({"maybe": True} if self.maybe else {})
+
+    def __str__(self) -> str:
+        """``crash before hypervisor.start``."""
+        return f"{self.do} {self.at}" if self.at else self.do
 
 
-class Recovery(Model):
-    """Something an operator does after the fault: ``start`` or ``restart`` a service."""
+MOST_SCHEDULES = 1000
+"""More than so many schedules of one plan are refused unless it asks for them."""
 
-    start: str = ""
-    restart: str = ""
+
+class Schedules(Model):
+    """Which of the schedules of a plan are executed, where it leaves choices open.
+
+    In YAML ``all`` (every one that makes a difference), a number for the first so many, a list of
+    stated ones, or a mapping: ``{random: 100, seed: 7}``, ``{pct: 100, depth: 3}``,
+    ``{every: 500}`` (also those that make no difference, at most 500).
+    """
+
+    all: int | None = Field(None, ge=1, description="every one that differs, at most so many")
+    every: int | None = Field(None, ge=1, description="also those that differ in nothing")
+    first: int | None = Field(None, ge=1, description="the first so many")
+    random: int | None = Field(None, ge=1, description="so many at random")
+    pct: int | None = Field(None, ge=1, description="so many by random priorities")
+    stated: tuple[str, ...] | None = Field(None, min_length=1, description="these")
+    seed: int = Field(0, ge=0)
+    depth: int = Field(3, ge=1, description="of pct: how many events must come in one order")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        match value:
+            case "all":
+                return handler({"all": MOST_SCHEDULES})
+            case int() if not isinstance(value, bool):
+                return handler({"first": value})
+            case str():
+                return handler({"stated": [value]})
+            case list() | tuple():
+                return handler({"stated": value})
+        return handler(value)
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if bool(self.start) == bool(self.restart):
+        kinds = ("all", "every", "first", "random", "pct", "stated")
+        if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise PydanticCustomError(
-                "recovery", "a recovery step is `start: SERVICE` or `restart: SERVICE`"
+                "schedules", "give exactly one of {kinds}", {"kinds": ", ".join(kinds)}
             )
         return self
 
     @model_serializer
     def _write(self) -> Any:
-        return {"start": self.start} if self.start else {"restart": self.restart}
-
-    @property
-    def service(self) -> str:
-        """The service that is brought back."""
-        return self.start or self.restart
+        if self.all == MOST_SCHEDULES:
+            return "all"
+        if self.first is not None:
+            return self.first
+        if self.stated is not None:
+            return list(self.stated)
+        fields = type(self).model_fields
+        values = {name: getattr(self, name) for name in fields}
+        return {name: v for name, v in values.items() if v != fields[name].default}
 
 
 class Plan(Model):
@@ -206,14 +276,25 @@ class Plan(Model):
     given: tuple[Step, ...] = Field((), description="the world before, made by the client")
     during: tuple[Step, ...] = Field(min_length=1, description="what happens while faults strike")
     inject: tuple[Injection, ...] = Field(min_length=1, description="the faults, and where")
-    recover: tuple[Recovery, ...] | None = Field(
+    recover: tuple[Step, ...] | None = Field(
         None, description="what is brought back, in order; omitted: everything that is down"
     )
     then: tuple[Step, ...] = Field((), description="steps that must succeed once settled")
     invariants: tuple[str, ...] | None = Field(
         None, description="what must hold; omitted: all invariants of the target"
     )
-    settle: float = Field(10.0, gt=0, le=600, description="seconds until everything is at rest")
+    settle: float | None = Field(
+        None, gt=0, le=3600,
+        description="seconds until everything is at rest; omitted: as the target says",
+    )  # fmt: skip
+    schedules: Schedules = Field(
+        Schedules(all=MOST_SCHEDULES), description="which schedules are run; omitted: all"
+    )
+    repeat: int = Field(1, ge=1, le=100_000, description="how often each schedule is run")
+    needs: tuple[str, ...] = Field(
+        (), description="capabilities of the target without which it is skipped"
+    )
+    case: str = Field("", description="which case of a matrix this is; the matrix says it")
     bugs: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="bug switch → the invariants that must name the defect when it is on",
@@ -221,7 +302,7 @@ class Plan(Model):
 
     @model_validator(mode="after")
     def _labels_are_unique(self) -> Self:
-        labels = [step.label for step in self.steps() if step.label]
+        labels = [actor.label for actor in self.actors() if actor.label]
         for label in labels:
             if labels.count(label) > 1:
                 raise PydanticCustomError(
@@ -229,10 +310,21 @@ class Plan(Model):
                 )
         return self
 
-    def steps(self) -> Iterator[Step]:
-        """Every operation of ``during``, those inside ``together`` included."""
-        for step in self.during:
-            yield from step.together or (step,)
+    @property
+    def title_of_case(self) -> str:
+        """``compute-dies``, or of a matrix ``compute-dies[before bdm.destroy]``."""
+        return f"{self.name}[{self.case}]" if self.case else self.name
+
+    def actors(self, phase: Phase = Phase.DURING) -> Iterator[Step]:
+        """Each step of a phase by itself, and each actor of its ``together``."""
+        for step in getattr(self, phase.value) or ():
+            yield from step.steps or (step,)
+
+    def operations(self, *sections: str) -> Iterator[Step]:
+        """Every single step of these sections (default: ``during``), in order of mention."""
+        for section in sections or ("during",):
+            for step in getattr(self, section) or ():
+                yield from _single(step)
 
     def document(self) -> dict[str, Any]:
         """The plan in its YAML shape, without what is default."""
@@ -240,14 +332,41 @@ class Plan(Model):
         return whole
 
 
+def _single(step: Step) -> Iterator[Step]:
+    if step.operation not in (TOGETHER, STEPS):
+        yield step
+    for inner in step.steps:
+        yield from _single(inner)
+
+
 def step(operation: str, *, label: str = "", allow: tuple[int, ...] = (), **arguments: Any) -> Step:
     """A step in Python: ``step("server.delete", server="vm", label="first")``."""
     return Step(operation=operation, arguments=arguments, label=label, allow=allow)
 
 
-def together(*steps: Step) -> Step:
-    """Several steps at the same time, each an actor of its own."""
-    return Step(operation=TOGETHER, together=steps)
+def together(*actors: Step) -> Step:
+    """Several actors at the same time: steps, or lists of steps made by :func:`actor`."""
+    return Step(operation=TOGETHER, steps=actors)
+
+
+def actor(label: str, *steps: Step) -> Step:
+    """An actor of ``together`` that performs several steps, one after the other."""
+    return Step(operation=STEPS, label=label, steps=steps)
+
+
+def start(service: str) -> Step:
+    """Start the services that match a shell pattern, where they are down."""
+    return Step(operation=START, arguments={"service": service})
+
+
+def restart(service: str) -> Step:
+    """Kill the services that match a shell pattern, and start them."""
+    return Step(operation=RESTART, arguments={"service": service})
+
+
+def kill(service: str) -> Step:
+    """Kill the services that match a shell pattern."""
+    return Step(operation=KILL, arguments={"service": service})
 
 
 def reach(point: str) -> Step:
@@ -255,7 +374,17 @@ def reach(point: str) -> Step:
     return Step(operation=REACH, arguments={"point": point})
 
 
-def inject(do: str, at: str | Location | None = None, **arguments: Any) -> Injection:
+def inject(
+    do: str,
+    at: str | Location | None = None,
+    *,
+    phase: Phase | str = Phase.DURING,
+    within: float = 0.0,
+    maybe: bool = False,
+    **arguments: Any,
+) -> Injection:
     """A fault in Python: ``inject("delay", at="before bdm.destroy", seconds=0.3)``."""
     location = Location.model_validate(at) if isinstance(at, str) else at
-    return Injection(at=location, do=do, arguments=arguments)
+    return Injection(
+        phase=Phase(phase), at=location, do=do, arguments=arguments, within=within, maybe=maybe
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,9 +19,41 @@ class Point:
     """What an alias such as ``hypervisor.start`` means in one target.
 
     ``function`` is ``package.module:Qualified.name`` inside the service's process; ``services`` is
-    a shell pattern over service names (``compute-*``): only those processes are armed.
+    a shell pattern over service names (``compute-*``): only those processes are armed. A point that
+    a timer of the service drives is reached every ``every_s`` seconds, though nothing is under way;
+    0: it is reached only on behalf of somebody.
     """
 
     function: str
     services: str = "*"
     summary: str = ""
+    every_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """That a step read, or wrote, something which the steps of other actors may touch too.
+
+    ``what`` is any name that is the same for the same thing (``nova_api/build_requests``).
+    """
+
+    what: str
+    writes: bool
+
+    def conflicts(self, other: Access) -> bool:
+        """Whether the order of the two can matter."""
+        return self.what == other.what and (self.writes or other.writes)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPoint:
+    """A function through which services read and write what they share.
+
+    ``arguments`` are the names of those of its arguments that tell what; ``read(service, told)``
+    makes accesses of their values (as text, by name). A target that lists all such functions lets
+    the search leave out orders of steps that touch nothing in common.
+    """
+
+    point: Point
+    arguments: tuple[str, ...]
+    read: Callable[[str, Mapping[str, str]], Iterable[Access]]

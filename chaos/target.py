@@ -7,18 +7,18 @@ sees. Nothing here knows what the system does.
 
 from __future__ import annotations
 
-import inspect
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol
 
-from chaos.errors import ChaosError
-from chaos.point import Point
-
-F = TypeVar("F", bound=Callable[..., Any])
+from chaos.invariant import Invariant
+from chaos.operation import Operations, Scope
+from chaos.point import AccessPoint, Point
+from chaos.world import World
 
 
 class ServiceState(StrEnum):
@@ -49,11 +49,12 @@ class Service(Protocol):
     def log(self) -> Path:
         """File that collects its standard output and error over all restarts."""
 
-    def start(self, deadline_s: float = 10.0) -> None:
+    def start(self, deadline_s: float | None = None) -> None:
         """Start it and return when it is ready; does nothing when it is ready already.
 
         Raises:
-            NotReady: it was not ready after ``deadline_s`` seconds; says how its log ends.
+            NotReady: it was not ready after ``deadline_s`` seconds (default: its own limit); says
+                how its log ends.
         """
 
     def kill(self) -> None:
@@ -67,144 +68,6 @@ class Service(Protocol):
 
     def wait_dead(self, deadline_s: float) -> bool:
         """Wait until it has ended by itself; False when it still lives after ``deadline_s``."""
-
-
-class OperationFailed(ChaosError):
-    """The target answered a client operation with a clear no; ``status`` is its code."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class OperationIndeterminate(ChaosError):
-    """The answer was lost (cut connection, time-out): it may or may not have happened."""
-
-
-class ExpectationFailed(ChaosError):
-    """An operation that asserts something found it otherwise."""
-
-
-@dataclass(slots=True)
-class Scope:
-    """What one run of a plan knows: the things that it made, by the names the plan gave them.
-
-    ``made`` maps a plan's name (``vm``) to the target's id; operations fill and read it.
-    ``request_id`` identifies the actor whose operation this is; it travels with the request.
-    """
-
-    client: Any
-    made: dict[str, str] = field(default_factory=dict)
-    request_id: str = ""
-    deadline_s: float = 10.0
-
-    def actor(self, request_id: str) -> Scope:
-        """The same scope on behalf of another actor; ``made`` is shared."""
-        return Scope(self.client, self.made, request_id, self.deadline_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One thing a client can do: ``function(scope, **arguments)``.
-
-    The function returns a short, JSON-able account of the answer (for the history), and raises
-    :class:`OperationFailed`, :class:`OperationIndeterminate` or :class:`ExpectationFailed`.
-    """
-
-    name: str
-    function: Callable[..., Any]
-
-    @property
-    def summary(self) -> str:
-        """First line of the function's docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
-
-    @property
-    def parameters(self) -> dict[str, inspect.Parameter]:
-        """The arguments a plan may give, in order, without the scope."""
-        return dict(list(inspect.signature(self.function).parameters.items())[1:])
-
-
-class Operations(dict[str, Operation]):
-    """A catalogue of operations, filled by decorating functions.
-
-    >>> operations = Operations()
-    >>> @operations.named("ledger.deposit")
-    ... def deposit(scope, amount: int): ...
-    """
-
-    def named(self, name: str) -> Callable[[F], F]:
-        """Register the decorated function under ``name``."""
-
-        def register(function: F) -> F:
-            self[name] = Operation(name, function)
-            return function
-
-        return register
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference between two worlds, readable by a person."""
-
-    table: str
-    key: str
-    field: str  # "" when the whole record appeared or vanished
-    before: Any
-    after: Any
-
-    def __str__(self) -> str:
-        if self.field:
-            return f"{self.table} {self.key}: {self.field} {self.before!r} → {self.after!r}"
-        word, record = ("vanished", self.before) if self.after is None else ("appeared", self.after)
-        told = ", ".join(
-            f"{f.name} {value!r}"
-            for f in fields(record)
-            if (value := getattr(record, f.name)) is not None and str(value) not in self.key
-        )
-        return f"{self.table} {self.key}: {word}" + (f" ({told})" if told else "")
-
-
-class Record(Protocol):
-    """A row of a world: a frozen dataclass with a key that is unique in its table."""
-
-    @property
-    def key(self) -> str:
-        """Identity across observations."""
-
-
-@dataclass(frozen=True)
-class World:
-    """Base of every target's immutable world: each field is a tuple of :class:`Record`.
-
-    ``past`` names the fields that tell of the past (such as a log of actions): they may grow
-    without anything having leaked.
-    """
-
-    past: ClassVar[frozenset[str]] = frozenset()
-
-    def leaks_since(self, earlier: World) -> tuple[Change, ...]:
-        """What differs from ``earlier``, apart from the record of the past."""
-        changes = self.changes_since(earlier)
-        return tuple(change for change in changes if change.table not in self.past)
-
-    def changes_since(self, earlier: World) -> tuple[Change, ...]:
-        """What differs from ``earlier``, table by table, record by record, field by field."""
-        found: list[Change] = []
-        for table in fields(self):
-            then = {record.key: record for record in getattr(earlier, table.name)}
-            now = {record.key: record for record in getattr(self, table.name)}
-            for key in sorted(then.keys() | now.keys()):
-                old, new = then.get(key), now.get(key)
-                if old is None or new is None:
-                    found.append(Change(table.name, key, "", old, new))
-                    continue
-                found.extend(
-                    Change(table.name, key, f.name, getattr(old, f.name), getattr(new, f.name))
-                    for f in fields(old)
-                    if getattr(old, f.name) != getattr(new, f.name)
-                )
-        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +85,48 @@ class Instrumentation:
     """Called as (service, event, facts); event: started, ready, exited, killed, frozen, thawed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long things take in a target, in seconds. A service may have its own ``start_s``."""
+
+    start_s: float = 10.0
+    """Until a service that was started is ready."""
+    stop_s: float = 10.0
+    """Until a service that was killed is gone."""
+    settle_s: float = 10.0
+    """Until everything is at rest, where a plan does not say."""
+    client_s: float = 10.0
+    """Until a client gives up waiting: for an answer, and for what it waits to come about."""
+    poll_s: float = 0.005
+    """Between two looks of whoever can only look."""
+    blocked_s: float = 0.1
+    """How long nothing at all must move before an actor counts as waiting for another one."""
+
+
 class Target(ABC):
-    """A system under test that can be started, reset, observed and struck."""
+    """A system under test that can be started, reset, observed and struck.
+
+    Everything up to :attr:`services` is declared; only what is abstract must be.
+    """
 
     name: str
     points: Mapping[str, Point]
     """Alias used in plans → where it lies in this target."""
     operations: Operations
-    bugs: Mapping[str, str]
+    bugs: Mapping[str, str] = {}
     """Bug switch → one line that tells which defect it re-creates."""
+    defects: frozenset[str] = frozenset()
+    """The defects, by the names of their bug switches, that this target really has today: a plan
+    whose ``bugs`` name one is expected to FAIL here with all switches off."""
+    invariants: Mapping[str, Invariant] = {}
+    """What must hold, by name; beside those that its file, or an installed library, defines."""
+    capabilities: frozenset[str] = frozenset()
+    """What it can do beyond this contract (``links``, ``clock``, …), for plans that need it."""
+    limits: Limits = Limits()
     request_id_reader: str = ""
     """``module:function`` inside the services that returns the current request's id, or None."""
+    accesses: tuple[AccessPoint, ...] = ()
+    """The functions through which its services touch what they share; none: it does not tell."""
 
     @property
     @abstractmethod
@@ -248,8 +142,11 @@ class Target(ABC):
         """End every service and release what the target holds; safe to call twice."""
 
     @abstractmethod
-    def reset(self, bugs: frozenset[str]) -> None:
-        """Back to the pristine world, all services ready, without a cold boot."""
+    def reset(self, bugs: frozenset[str], kept: object = None) -> None:
+        """Back to the pristine world, all services ready, without a cold boot.
+
+        With ``kept``, what :meth:`keep` returned: back to the world of that moment.
+        """
 
     @abstractmethod
     def client(self) -> Any:
@@ -257,16 +154,41 @@ class Target(ABC):
 
     @abstractmethod
     def observe(self) -> World:
-        """The world at this moment."""
+        """The world at one moment.
+
+        Raises:
+            WorldMoved: it changed all the time while it was looked at.
+        """
 
     @abstractmethod
     def settle(self, deadline_s: float) -> None:
-        """Return as soon as nothing is queued or in flight.
+        """Return as soon as nothing is queued or in flight, timers and retries included.
 
         Raises:
             NotSettled: something still was after ``deadline_s`` seconds; says what.
         """
 
     @abstractmethod
-    def clean_up(self, client: Any, deadline_s: float) -> None:
-        """Delete, as a user would, everything that the plan's user owns; used by *recoverable*."""
+    def clean_up(self, scope: Scope) -> None:
+        """Delete, as a user would, everything that the plan's user made; used by *recoverable*.
+
+        Nothing else: what the system made and did not take away is a leak, and is to be found.
+        ``scope.made`` has what the plan's steps made.
+        """
+
+    def under_way(self, requests: Collection[str]) -> tuple[str, ...]:
+        """What still goes on for these requests by itself, though no client waits for it.
+
+        One sentence for each message in flight, timer or retry that moves without anybody's doing;
+        what waits for somebody (in the queue of a dead service) or is part of another (the call
+        that a handler makes) does not count. Default: nothing ever does.
+        """
+        return ()
+
+    def keep(self) -> object:
+        """The world as it is now, at rest, for :meth:`reset`; None: it cannot be kept."""
+        return None
+
+    def new_request_id(self) -> str:
+        """A request id in the form that the services accept from outside."""
+        return uuid.uuid4().hex

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaos.errors import Errored, Failed, Vacuous, VerdictError
+from chaos.errors import Errored, Failed, Skipped, Vacuous, VerdictError
 from chaos.invariant import Violation
 
 
@@ -20,12 +20,15 @@ class Verdict(StrEnum):
     """A fault never struck: nothing is proven."""
     ERROR = "ERROR"
     """The framework or its environment broke: says nothing about the target."""
+    SKIPPED = "SKIPPED"
+    """The target lacks something that the plan needs: nothing was executed."""
 
 
 _RAISED: dict[Verdict, type[VerdictError]] = {
     Verdict.FAIL: Failed,
     Verdict.VACUOUS: Vacuous,
     Verdict.ERROR: Errored,
+    Verdict.SKIPPED: Skipped,
 }
 
 
@@ -64,6 +67,7 @@ class Outcome:
             Failed: for FAIL.
             Vacuous: for VACUOUS.
             Errored: for ERROR.
+            Skipped: for SKIPPED.
         """
         __tracebackhide__ = True
         if self.verdict in _RAISED:

@@ -29,18 +29,11 @@ from chaos.invariant import (
     Violation,
 )
 from chaos.language.bind import BoundPlan
+from chaos.operation import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
 from chaos.plan import REACH, TOGETHER, Injection, Step
 from chaos.point import When
 from chaos.safety.undo import UndoLog
-from chaos.target import (
-    ExpectationFailed,
-    OperationFailed,
-    OperationIndeterminate,
-    Scope,
-    Service,
-    ServiceState,
-    Target,
-)
+from chaos.target import Service, ServiceState, Target
 from chaos.verdict import Outcome, Verdict
 
 PROBE_S = 0.05

@@ -16,16 +16,10 @@ from chaos.errors import ChaosError
 from chaos.failpoints.controller import Arm, Controller, Hit
 from chaos.history import History, Kind
 from chaos.invariant import Checked, Evidence, Invariant, Observation, Violation
+from chaos.operation import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
 from chaos.plan import Location, Plan
 from chaos.safety.undo import UndoLog
-from chaos.target import (
-    ExpectationFailed,
-    OperationFailed,
-    OperationIndeterminate,
-    Scope,
-    Service,
-    Target,
-)
+from chaos.target import Service, Target
 
 
 @dataclass(slots=True)

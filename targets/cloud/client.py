@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaos.target import OperationFailed, OperationIndeterminate
+from chaos.operation import OperationFailed, OperationIndeterminate
 
 if TYPE_CHECKING:
     from openstack.connection import Connection

@@ -15,7 +15,7 @@ from typing import Any
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from chaos.target import ExpectationFailed, OperationFailed, Operations, Scope
+from chaos.operation import ExpectationFailed, OperationFailed, Operations, Scope
 from targets.cloud.client import acting_as
 
 POLL_S = 0.005

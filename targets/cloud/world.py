@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from chaos.target import World
+from chaos.world import World
 
 
 @dataclass(frozen=True, slots=True)

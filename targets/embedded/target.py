@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos.errors import NotSettled, TargetError
-from chaos.target import Scope, ServiceState
+from chaos.operation import Scope
+from chaos.target import ServiceState
 from targets.cloud import operations
 from targets.cloud.client import acting_as, connect
 from targets.cloud.world import CloudWorld

@@ -14,9 +14,11 @@ import pytest
 from chaos.engine.session import Session
 from chaos.errors import TargetError
 from chaos.journal import Journal
+from chaos.operation import Operations
 from chaos.safety import procfs
 from chaos.safety.reaper import Reaper
-from chaos.target import Instrumentation, Operations, Service, Target, World
+from chaos.target import Instrumentation, Service, Target
+from chaos.world import World
 
 
 class Stubborn(Target):

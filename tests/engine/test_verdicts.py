@@ -14,10 +14,11 @@ from chaos.engine.engine import unexplained_deaths
 from chaos.errors import UndoError
 from chaos.history import Event, History, Kind
 from chaos.journal import Journal
+from chaos.operation import Operation, Scope
 from chaos.plan import Injection, Location, Plan, Recovery, inject, reach, step, together
 from chaos.point import When
 from chaos.safety.undo import UndoLog
-from chaos.target import Operation, Scope, ServiceState
+from chaos.target import ServiceState
 from chaos.verdict import Verdict
 from tests.conftest import Ledger
 

@@ -16,16 +16,16 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from chaos.errors import NotSettled
 from chaos.invariant import Evidence, invariant
-from chaos.point import Point
-from chaos.target import (
+from chaos.operation import (
     ExpectationFailed,
     OperationFailed,
     OperationIndeterminate,
     Operations,
     Scope,
-    Target,
-    World,
 )
+from chaos.point import Point
+from chaos.target import Target
+from chaos.world import World
 from targets.processes import ProcessTarget
 from targets.topology import Command, Forked, ServiceSpec, Topology
 

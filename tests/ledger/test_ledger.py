@@ -11,8 +11,9 @@ import pytest
 from chaos.action import Action
 from chaos.errors import NotSettled
 from chaos.failpoints.controller import Controller
+from chaos.operation import OperationFailed, OperationIndeterminate, Scope
 from chaos.point import When
-from chaos.target import Instrumentation, OperationFailed, OperationIndeterminate, Scope
+from chaos.target import Instrumentation
 from tests.ledger.ledger import Ledger, expect_balance, open_account, transfer
 
 LABEL = f"ledger-{uuid.uuid4().hex[:8]}"

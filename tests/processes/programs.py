@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chaos.target import Operations, World
+from chaos.operation import Operations
+from chaos.world import World
 from targets.processes import ProcessTarget
 from targets.topology import Command, Forked, ServiceSpec, Topology
 from tests.ledger.teller import notify_ready

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from chaos.target import Instrumentation, Operations, World
+from chaos.operation import Operations
+from chaos.target import Instrumentation
+from chaos.world import World
 from targets.processes import ProcessTarget
 from targets.topology import Forked, ServiceSpec, Topology
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chaos.errors import NotSettled
-from chaos.target import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
+from chaos.operation import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
 from targets.cloud.world import CloudWorld
 from targets.embedded.points import POINTS
 from targets.embedded.target import Embedded

@@ -13,8 +13,9 @@ import pytest
 
 from chaos.action import Action
 from chaos.failpoints.controller import Arm, Controller, Hit
+from chaos.operation import OperationIndeterminate, Scope
 from chaos.point import When
-from chaos.target import Instrumentation, OperationIndeterminate, Scope
+from chaos.target import Instrumentation
 from targets.cloud.world import CloudWorld
 from targets.embedded.target import Embedded
 

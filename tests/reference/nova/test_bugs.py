@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from chaos.action import Action
-from chaos.target import OperationFailed
+from chaos.operation import OperationFailed
 from targets.reference import bugs
 from tests.reference.nova.conftest import Cloud
 

@@ -8,7 +8,7 @@ import pytest
 
 from chaos.action import Action
 from chaos.errors import NotReady
-from chaos.target import OperationFailed
+from chaos.operation import OperationFailed
 from targets.cloud.world import CloudWorld
 from tests.reference.nova.conftest import Cloud
 
