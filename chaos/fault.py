@@ -16,6 +16,7 @@ from chaos.action import Action
 from chaos.history import Kind
 from chaos.hit import Hit
 from chaos.plan import Location, Model
+from chaos.safety.undo import Entry
 from chaos.target import Service
 
 
@@ -45,13 +46,6 @@ class Armed(Protocol):
         """Take it away everywhere and let go whom it holds."""
 
 
-class Undoable(Protocol):
-    """An entry of the undo log: a frozen dataclass of JSON values in an importable module."""
-
-    def undo(self) -> None:
-        """Make the fault undone; do nothing when it is so already."""
-
-
 class FaultContext(Protocol):
     """What a fault can reach and do in one round; any of its threads may."""
 
@@ -69,13 +63,16 @@ class FaultContext(Protocol):
     def arm(self, at: Location, action: Action, *, times: int | None = 1) -> Armed:
         """Put an action at a location of the plan; undone when the round ends."""
 
-    def gate(self, actors: Sequence[str], points: Sequence[Location]) -> Strike:
-        """Hold these actors at these points, and let the schedule say who goes on."""
+    def gate(self, actors: Sequence[str], points: Sequence[Location], crashes: int = 0) -> Strike:
+        """Hold these actors at these points, and let the schedule say who goes on.
+
+        Up to ``crashes`` times the schedule may have the service die that holds one, instead.
+        """
 
     def choose(self, name: str, options: Sequence[str]) -> str:
         """One of the options, as the schedule has it; recorded, so that it can be read back."""
 
-    def push_undo(self, entry: Undoable) -> None:
+    def push_undo(self, entry: Entry) -> None:
         """Write down how to undo what is injected next, for whoever is alive then."""
 
     def tell(
@@ -94,6 +91,12 @@ class FaultContext(Protocol):
 
     def ended_ns(self, step: str) -> int | None:
         """When the step with this label or operation first ended; None: not yet."""
+
+    def reached(self, point: str) -> Sequence[Hit]:
+        """Every time so far that the beginning of this point's function was reached, by anybody."""
+
+    def actor_of(self, hit: Hit) -> str:
+        """On whose behalf a point was reached; '' when nobody knows."""
 
     def hits_of(self, *arms: Armed) -> list[Hit]:
         """The hits of these arms so far; waiting on the history never misses one."""

@@ -28,13 +28,21 @@ SERVICES_LIVE = "services-live"
 RECOVERABLE = "recoverable"
 """Built in: deleting what the plan made, as its user would, restores the world from before."""
 
-ALWAYS_JUDGED = (STEPS_SUCCEED, SETTLES)
+SERVICES_RETURN = "services-return"
+"""Built in: every service that is recovered is ready again within its time."""
+
+NO_DEADLOCK = "no-deadlock"
+"""Built in: no actors wait for each other for ever."""
+
+ALWAYS_JUDGED = (STEPS_SUCCEED, SETTLES, SERVICES_RETURN, NO_DEADLOCK)
 """Judged whatever invariants a plan names: without them no other has been checked at rest."""
 
 BUILT_IN = {
     STEPS_SUCCEED: "every client operation succeeds, or fails as the plan allows",
     SETTLES: "nothing is queued or in flight by the settle deadline",
     SERVICES_LIVE: "no service ends but by a fault of the plan",
+    SERVICES_RETURN: "every service that is recovered is ready again within its time",
+    NO_DEADLOCK: "no actors wait for each other for ever",
     RECOVERABLE: "deleting what the plan made brings back the world from before the plan",
 }
 

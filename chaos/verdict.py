@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from chaos.errors import Errored, Failed, Skipped, Vacuous, VerdictError
 from chaos.invariant import Violation
+from chaos.schedule import Schedule
 
 
 class Verdict(StrEnum):
@@ -48,8 +49,12 @@ class Outcome:
     reason: str = ""
     violations: tuple[Violation, ...] = ()
     rounds: int = 1
-    schedule: str = ""
-    """The order of actors that was executed (of the failing round, for a trial), '' if no race."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """The choices that were made (in the last round, for a trial)."""
+    note: str = ""
+    """What is to be told beside the verdict, such as what could not be undone."""
+    account: str = ""
+    """Which schedules were run, and what was left out and why."""
 
     @property
     def violated(self) -> tuple[str, ...]:

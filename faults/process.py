@@ -8,22 +8,20 @@ the workload starts.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from threading import Event
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from chaos.action import Action
-from chaos.engine.stage import Stage
 from chaos.errors import ChaosError, Vacuous
-from chaos.failpoints.controller import Arm
-from chaos.fault import Fault, Strike, Variation
+from chaos.fault import Armed, Fault, FaultContext, Strike
 from chaos.history import Kind
 from chaos.plan import Location
 from chaos.safety.undo import Thaw
 from chaos.target import Service, ServiceState
-from faults.failpoint import Hitting
+from chaos.words import Word
+from faults.hitting import Hitting
 
 
 class OnService(Fault):
@@ -32,49 +30,47 @@ class OnService(Fault):
     located: ClassVar[bool | None] = None
     word: ClassVar[str]
 
-    service: str = Field(description="which service is struck (a shell pattern)")
+    service: Annotated[str, Word("service")] = Field(
+        description="which service is struck (a shell pattern)"
+    )
 
-    def references(self) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-        """The service must exist."""
-        yield ("service",), "service", self.service
-
-    def prepare(self, stage: Stage, at: Location | None, variation: Variation) -> Strike:
+    def prepare(self, context: FaultContext, at: Location | None) -> Strike:
         """Strike now, or when the point is reached."""
         if at is None:
-            self.strike(stage)
+            self.strike(context)
             return Struck()
-        arm = stage.arm(at, Action.pause(limit_s=stage.deadline_s * 2))
-        striking = Striking(arm, at, stage.deadline_s)
-        stage.react(self.word, lambda: self._when_reached(stage, arm, striking))
+        arm = context.arm(at, Action.pause(limit_s=context.deadline_s * 2))
+        striking = Striking(context, arm, at, self.word)
+        context.react(self.word, lambda: self._when_reached(context, arm, striking))
         return striking
 
-    def _when_reached(self, stage: Stage, arm: Arm, striking: Striking) -> None:
+    def _when_reached(self, context: FaultContext, arm: Armed, striking: Striking) -> None:
         hit = arm.wait(None)  # disarmed when the round ends
         if hit is None:
             return
         try:
-            self.strike(stage)
+            self.strike(context)
         finally:
-            striking.struck()
+            striking.note()
             hit.release()
 
-    def strike(self, stage: Stage) -> None:
+    def strike(self, context: FaultContext) -> None:
         """Do it to every service that matches and is not dead.
 
         Raises:
             Vacuous: there is none.
         """
-        alive = [s for s in stage.matching(self.service) if s.state is not ServiceState.DEAD]
+        alive = [s for s in context.matching(self.service) if s.state is not ServiceState.DEAD]
         if not alive:
             raise Vacuous(f"{self.word} `{self.service}` struck nothing: it was dead already.")
         for service in alive:
-            self.strike_one(stage, service)
-            stage.tell(
+            self.strike_one(context, service)
+            context.tell(
                 Kind.FAULT, service.name, self.word, f"{self.word} {service.name}", pid=service.pid
             )
 
     @abstractmethod
-    def strike_one(self, stage: Stage, service: Service) -> None:
+    def strike_one(self, context: FaultContext, service: Service) -> None:
         """Do it to one service."""
 
 
@@ -93,18 +89,20 @@ class Struck(Strike):
 class Striking(Hitting):
     """A point was reached *and* the service was struck while the caller was held there."""
 
-    def __init__(self, arm: Arm, at: Location, deadline_s: float) -> None:
-        super().__init__(arm, at)
-        self._deadline_s = deadline_s
+    def __init__(self, context: FaultContext, arm: Armed, at: Location, word: str) -> None:
+        super().__init__(context, arm, at, word)
         self._struck = Event()
 
-    def struck(self) -> None:
+    def note(self) -> None:
         """The service has been struck."""
         self._struck.set()
 
     def wait(self, deadline_s: float) -> bool:
         """Wait for the hit; the strike that follows it takes as long as it takes."""
-        return super().wait(deadline_s) and self._struck.wait(self._deadline_s)
+        return super().wait(deadline_s) and self._struck.wait(self.context.deadline_s)
+
+    def finish(self, deadline_s: float) -> None:
+        """Nothing more: the strike itself has told of it."""
 
 
 class Kill(OnService):
@@ -112,7 +110,7 @@ class Kill(OnService):
 
     word: ClassVar[str] = "kill"
 
-    def strike_one(self, stage: Stage, service: Service) -> None:
+    def strike_one(self, context: FaultContext, service: Service) -> None:
         """Kill it and see it dead."""
         service.kill()
 
@@ -122,11 +120,11 @@ class Freeze(OnService):
 
     word: ClassVar[str] = "freeze"
 
-    def strike_one(self, stage: Stage, service: Service) -> None:
+    def strike_one(self, context: FaultContext, service: Service) -> None:
         """Freeze it; the undo log can thaw it even after our own death."""
         if service.pid is None:
             raise ChaosError(f"{service.name} cannot be frozen: it is not running")
-        stage.undo.push(Thaw.of(service.pid))
+        context.push_undo(Thaw.of(service.pid))
         service.freeze()
 
 
@@ -135,7 +133,7 @@ class Restart(OnService):
 
     word: ClassVar[str] = "restart"
 
-    def strike_one(self, stage: Stage, service: Service) -> None:
+    def strike_one(self, context: FaultContext, service: Service) -> None:
         """Kill it and wait until it is ready again."""
         service.kill()
-        service.start(stage.deadline_s)
+        service.start(context.deadline_s)

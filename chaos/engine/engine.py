@@ -1,7 +1,8 @@
 """The engine: runs a plan, round by round, and says what it proves.
 
-A round reads top to bottom as :meth:`Engine._play` does: steady state → given → arm → during →
-strike → recover → settle → invariants → then → clean up; whatever happens, it ends by undoing.
+A round reads top to bottom as :meth:`Engine._play` does: steady state → given → during → recover →
+settle → invariants → then → clean up; whatever happens, it is judged, and ends by undoing. A phase
+(*during*, *recover*, *then*) is: arm → steps → strike.
 """
 
 from __future__ import annotations
@@ -9,37 +10,87 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
 from chaos.action import Action
+from chaos.engine.gates import Gate, Gates
 from chaos.engine.stage import Stage
-from chaos.errors import ChaosError, NotSettled, Vacuous
-from chaos.failpoints.controller import ArmRequest, Controller, Hit
-from chaos.fault import Fault, Strike, Variation
-from chaos.history import Event, History, Kind
+from chaos.errors import ChaosError, NotReady, NotSettled, Vacuous
+from chaos.failpoints.arm import ArmRequest
+from chaos.failpoints.controller import Controller
+from chaos.fault import Strike
+from chaos.history import Done, Event, History, Kind
+from chaos.hit import Hit
 from chaos.invariant import (
     ALWAYS_JUDGED,
     RECOVERABLE,
     SERVICES_LIVE,
+    SERVICES_RETURN,
     SETTLES,
     STEPS_SUCCEED,
     Checked,
+    Observation,
     Violation,
 )
 from chaos.language.bind import BoundPlan
-from chaos.operation import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
-from chaos.plan import REACH, TOGETHER, Injection, Step
+from chaos.operation import (
+    ExpectationFailed,
+    OperationFailed,
+    OperationIndeterminate,
+    Scope,
+)
+from chaos.plan import KILL, ON_SERVICE, REACH, RESTART, STEPS, TOGETHER, Injection, Phase, Step
 from chaos.point import When
 from chaos.safety.undo import UndoLog
+from chaos.schedule import Choices, Schedule, Strategy
+from chaos.search import Stated, strategy
 from chaos.target import Service, ServiceState, Target
 from chaos.verdict import Outcome, Verdict
 
 PROBE_S = 0.05
 """How long to wait for a strike before asking whether anything is still under way at all."""
 
+STRIKES = "strikes"
+"""The name of the choice whether a fault that ``maybe`` strikes does."""
+
 RoundSink = Callable[[int, Event], None]
+
+
+@dataclass(slots=True)
+class Injected:
+    """A fault that was put in place."""
+
+    injection: Injection
+    strike: Strike
+
+
+@dataclass(slots=True)
+class Steady:
+    """The steady state of a plan, kept so that later rounds need not make it again."""
+
+    kept: object
+    made: dict[str, str]
+    observations: list[Observation]
+    events: list[Event]
+
+
+@dataclass(slots=True)
+class Trial:
+    """What the rounds of one plan have in common."""
+
+    bound: BoundPlan
+    bugs: frozenset[str]
+    strategy: Strategy
+    rounds: int = 0
+    steady: Steady | None = None
+    passed: set[str] = field(default_factory=set)
+    """The places of its races at which somebody was held."""
+    raced: bool = False
+    """Whether there ever was a choice between actors."""
+    gated: tuple[str, ...] = ()
+    """The places of its races."""
 
 
 class Engine:
@@ -71,77 +122,143 @@ class Engine:
 
     # ------------------------------------------------------------------ a trial
 
-    def run(self, bound: BoundPlan, bugs: frozenset[str] = frozenset(), order: str = "") -> Outcome:
-        """Execute every variation of a plan until one does not pass.
+    def run(
+        self,
+        bound: BoundPlan,
+        bugs: frozenset[str] = frozenset(),
+        by: Strategy | None = None,
+    ) -> Outcome:
+        """Execute the schedules of a plan until one does not pass.
 
-        ``bugs`` are switched on in the target meanwhile; ``order`` asks for one order of a race.
+        ``bugs`` are switched on in the target meanwhile; ``by`` answers the choices that the plan
+        leaves open, instead of what its ``schedules`` say.
         """
-        outcome = Outcome(Verdict.ERROR, "the plan was not executed", rounds=0)
+        stated = by is not None and isinstance(by, Stated)
+        trial = Trial(bound, bugs, by or strategy(bound.plan.schedules))
         try:
-            for variation in self._variations(bound, order):
-                if self._dirty or self._bugs != bugs:
-                    self.target.reset(bugs)
-                    self._dirty, self._bugs = False, bugs
-                number = outcome.rounds + 1
-                outcome = replace(self._round(bound, variation, number), rounds=number)
-                if outcome.verdict is not Verdict.PASS:
-                    break
+            outcome = self._rounds(trial)
+            if outcome.verdict is Verdict.PASS:
+                self._check_raced(trial, stated=stated)
         except Exception as error:
             self._dirty = True
-            return replace(_broken(error), rounds=outcome.rounds)
+            return replace(_broken(error), rounds=trial.rounds)
+        finally:
+            self._end_trial()
+        return replace(outcome, account=trial.strategy.account)
+
+    def _rounds(self, trial: Trial) -> Outcome:
+        outcome = Outcome(Verdict.ERROR, "the plan was not executed", rounds=0)
+        while trial.strategy.begin():
+            by = trial.strategy
+            for _ in range(trial.bound.plan.repeat):
+                outcome, schedule = self._round(trial, by)
+                if outcome.verdict is not Verdict.PASS:
+                    return outcome
+                by = Stated([str(schedule)])
+                by.begin()
+            trial.strategy.end(schedule)
         return outcome
 
-    @staticmethod
-    def _variations(bound: BoundPlan, order: str) -> Iterator[Variation]:
-        varied = [fault for _, fault in bound.faults if _varies(fault)]
-        if len(varied) > 1:
-            raise ChaosError(f"plan `{bound.plan.name}` has more than one fault with variations")
-        return varied[0].variations(order) if varied else iter([Variation()])
+    def _check_raced(self, trial: Trial, *, stated: bool) -> None:
+        """A race at which there was nothing to choose proves nothing."""
+        never = [place for place in trial.gated if place not in trial.passed]
+        if never and not stated:
+            raise Vacuous(f"no actor was ever held at {', '.join(never)} in {trial.rounds} rounds")
+        if trial.gated and not trial.raced:
+            raise Vacuous(
+                "there was only one order: the actors never waited at the points at the same time"
+            )
 
-    def _round(self, bound: BoundPlan, variation: Variation, number: int) -> Outcome:
-        plan = bound.plan
-        history = History(lambda event: self.on_event(number, event))
+    def _end_trial(self) -> None:
+        self._recorded.clear()
+        try:
+            self.controller.disarm_all()
+        except ChaosError:
+            self._dirty = True  # who does not answer is started anew by the reset
+
+    def _round(self, trial: Trial, by: Strategy) -> tuple[Outcome, Schedule]:
+        self._reset(trial)
+        trial.rounds += 1
+        number, plan = trial.rounds, trial.bound.plan
+        choices = Choices(by)
+        open_ = True
+
+        def sink(event: Event) -> None:
+            if open_:  # an actor that never came back may still tell of its end, much later
+                self.on_event(number, event)
+
+        history = History(sink)
         stage = Stage(
-            plan, self.target, self.controller, self.undo, history, bound.invariants,
-            Scope(self.target.client(), deadline_s=plan.settle),
+            plan, self.target, self.controller, self.undo, history, trial.bound.invariants,
+            Scope(self.target.client(), deadline_s=plan.settle or self.target.limits.client_s),
+            choices,
         )  # fmt: skip
+        gates = Gates(stage)
+        stage.gatekeeper = gates
         self._stage, self._dirty = stage, True  # until it has ended well; an interrupt does not
         try:
-            with self._undoing(stage):
-                self._play(stage, bound.faults, variation)
-            history.check()
-            outcome = self._judge(stage)
-        except Exception as error:
-            outcome = _broken(error)
+            outcome = self._judged(trial, stage, gates)
+            note = self._undone(stage)
         finally:
-            self._stage = None
-        outcome = replace(outcome, schedule=str(variation))
+            self._stage, open_ = None, False
+        if note and outcome.verdict is Verdict.PASS:
+            outcome = Outcome(Verdict.ERROR, note)
+        elif note:
+            outcome = replace(outcome, note=note)
+        outcome = replace(outcome, schedule=choices.schedule, rounds=number)
         # Also a violation that the plan does not judge leaves something behind.
         self._dirty = bool(stage.violations) or outcome.verdict is not Verdict.PASS
+        trial.raced = trial.raced or any(len(choice.options) > 1 for choice in choices.schedule)
         self.on_round(number, outcome, history)
-        return outcome
+        return outcome, choices.schedule
+
+    def _reset(self, trial: Trial) -> None:
+        steady = trial.steady
+        if steady is not None:
+            self.target.reset(trial.bugs, steady.kept)
+        elif self._dirty or self._bugs != trial.bugs:
+            self.target.reset(trial.bugs)
+        self._dirty, self._bugs = False, trial.bugs
+
+    def _judged(self, trial: Trial, stage: Stage, gates: Gates) -> Outcome:
+        try:
+            self._play(trial, stage, gates)
+            stage.history.check()
+        except Exception as error:
+            outcome = _broken(error)
+            # What was found before it broke is told all the same.
+            found = "; ".join(map(str, stage.violations))
+            if found and outcome.verdict is Verdict.ERROR:
+                return replace(outcome, reason=f"{outcome.reason}\nBefore that: {found}")
+            return outcome
+        return self._judge(stage)
 
     # ------------------------------------------------------------------ a round
 
-    def _play(
-        self, stage: Stage, faults: tuple[tuple[Injection, Fault], ...], variation: Variation
-    ) -> None:
-        stage.observe("before")
-        self._given(stage)
-        strikes = self._arm(stage, faults, variation)
-        self._during(stage, strikes)
-        self._strike(stage, strikes)
-        stage.observe("struck")
-        self._recover(stage)
-        if self._settle(stage, "settled"):
-            self._then(stage)
-            self._clean_up(stage)
+    def _play(self, trial: Trial, stage: Stage, gates: Gates) -> None:
+        if trial.steady is None:
+            stage.observe("before")
+            self._given(trial, stage)
+        else:
+            self._resume(trial.steady, stage)
+        self._phase(trial, stage, gates, Phase.DURING)
+        self._check_cut(stage)
+        self._recover(trial, stage, gates)
+        if not self._settle(stage, "settled"):
+            return
+        if trial.bound.plan.then or any(i.phase is Phase.THEN for i, _ in trial.bound.faults):
+            struck = self._phase(trial, stage, gates, Phase.THEN)
+            if struck:
+                self._bring_back(stage)
+            if not self._settle(stage, "then"):
+                return
+        self._clean_up(stage)
 
-    def _given(self, stage: Stage) -> None:
+    def _given(self, trial: Trial, stage: Stage) -> None:
         self._say(stage, "given")
         try:
             for step in stage.plan.given:
-                stage.perform(step.operation, step.arguments, step.label)
+                stage.perform(step)
             stage.target.settle(stage.deadline_s)
         except (OperationFailed, OperationIndeterminate, ExpectationFailed) as error:
             raise ChaosError(f"`given` could not be established: {error}") from error
@@ -150,102 +267,310 @@ class Engine:
             raise ChaosError(
                 f"no steady state to start from: {'; '.join(map(str, stage.violations))}"
             )
+        kept = self.target.keep() if stage.plan.given else None
+        if kept is not None:
+            trial.steady = Steady(
+                kept, dict(stage.scope.made), list(stage.observations), list(stage.history)
+            )
 
-    def _arm(
-        self, stage: Stage, faults: tuple[tuple[Injection, Fault], ...], variation: Variation
-    ) -> list[tuple[Injection, Strike]]:
-        self._say(stage, "arm")
+    @staticmethod
+    def _resume(steady: Steady, stage: Stage) -> None:
+        """Begin where ``given`` had ended: its history and its world are this round's too."""
+        stage.scope.made.update(steady.made)
+        stage.observations.extend(steady.observations)
+        for event in steady.events:
+            stage.history.add(
+                event.kind, event.lane, event.name, actor=event.actor, at_ns=event.at_ns,
+                **event.data,
+            )  # fmt: skip
+
+    def _phase(self, trial: Trial, stage: Stage, gates: Gates, phase: Phase) -> list[Injected]:
+        """Arm what may strike in a phase, perform its steps, and wait until it has struck."""
+        injected = self._arm(trial, stage, phase)
+        self._say(stage, phase.value)
+        self._perform(stage, gates, phase, injected)
+        self._strike(trial, stage, injected)
+        stage.observe(_MOMENT[phase])
+        return injected
+
+    def _arm(self, trial: Trial, stage: Stage, phase: Phase) -> list[Injected]:
+        faults = [(i, fault) for i, fault in trial.bound.faults if i.phase is phase]
+        if faults or phase is Phase.DURING:
+            self._say(stage, "arm")
         self._record_every_point()
         return [
-            (injection, fault.prepare(stage, injection.at, variation))
+            Injected(injection, fault.prepare(stage, injection.at))
             for injection, fault in faults
+            if not injection.maybe or self._chosen(stage, injection)
         ]
 
-    def _during(self, stage: Stage, strikes: list[tuple[Injection, Strike]]) -> None:
-        self._say(stage, "during")
-        for step in stage.plan.during:
-            if step.operation == REACH:
-                for injection, strike in strikes:
-                    if str(injection.at) == step.arguments["point"]:
-                        self._wait_for_strike(stage, strike)
-                continue
-            if not self._step(stage, step, "during"):
+    @staticmethod
+    def _chosen(stage: Stage, injection: Injection) -> bool:
+        return stage.choose(f"{STRIKES}: {injection}", ("strike", "spare")) == "strike"
+
+    # ------------------------------------------------------------------ steps
+
+    def _perform(
+        self, stage: Stage, gates: Gates, phase: Phase, injected: Sequence[Injected]
+    ) -> None:
+        steps = getattr(stage.plan, phase.value)
+        for number, step in enumerate(steps):
+            last = number == len(steps) - 1
+            self._wait_for_holds(stage, injected, step, number, last=last)
+            if step.operation == TOGETHER:
+                succeeded = self._together(stage, gates, step.steps, phase, injected)
+            else:
+                succeeded = self._step(stage, step, phase, injected)
+            if not succeeded:
                 break
             stage.observe(f"after {step.label or step.operation}")
-        stage.end("during")
+        self._wait_for_holds(stage, injected)
+        stage.end(phase.value)
 
-    def _step(self, stage: Stage, step: Step, phase: str) -> bool:
+    def _wait_for_holds(
+        self,
+        stage: Stage,
+        injected: Sequence[Injected],
+        step: Step | None = None,
+        number: int = 0,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Do not perform the step that a hold waits for before somebody is held.
+
+        Without a ``reach`` a workload would otherwise run past the window that it is meant for.
+        """
+        for one in injected:
+            until = one.strike.holds_until
+            if not until or one.strike.struck:
+                continue
+            if step is None:
+                due = until == Phase.DURING.value
+            else:
+                names = {step.label, step.operation, *(a.label for a in step.steps)}
+                due = number > 0 and (until in names or (until == Phase.DURING.value and last))
+            if due:
+                self._struck(stage, one)
+
+    def _step(
+        self,
+        stage: Stage,
+        step: Step,
+        phase: Phase,
+        injected: Sequence[Injected],
+        actor: str = "",
+    ) -> bool:
         """Perform one step of the plan; False when it failed in a way the plan does not allow."""
-        if step.operation == TOGETHER:
-            return self._together(stage, step.together, phase)
+        if step.operation == REACH:
+            for one in injected:
+                if str(one.injection.at) == step.arguments["point"]:
+                    self._wait_for_strike(stage, one)
+            return True
         try:
-            stage.perform(step.operation, step.arguments, step.label)
-        except OperationIndeterminate:
-            return True  # recorded; it may or may not have happened, which is no failure
-        except (OperationFailed, ExpectationFailed) as error:
-            if getattr(error, "status", None) in step.allow:
+            if step.operation in ON_SERVICE:
+                self._on_service(stage, step)
+            else:
+                stage.perform(step, actor)
+        except OperationIndeterminate as error:
+            # It may or may not have happened, which is no failure, but proves nothing either.
+            asserts = step.operation in stage.target.operations and (
+                stage.target.operations[step.operation].asserts
+            )
+            if phase is Phase.DURING and not asserts:
                 return True
-            stage.violate(Violation(STEPS_SUCCEED, f"{phase} {step}", (str(error),)))
+            return self._failed(stage, step, phase, f"the answer was lost: {error}")
+        except ExpectationFailed as error:
+            return self._failed(stage, step, phase, str(error))
+        except OperationFailed as error:
+            if error.status in step.allow:
+                return True
+            return self._failed(stage, step, phase, str(error))
+        except NotReady as error:
+            stage.violate(Violation(SERVICES_RETURN, f"{phase} {step}", (str(error),)))
             return False
         finally:
             stage.end(step.label, step.operation)
         return True
 
-    def _together(self, stage: Stage, steps: tuple[Step, ...], phase: str) -> bool:
+    @staticmethod
+    def _failed(stage: Stage, step: Step, phase: Phase, why: str) -> bool:
+        stage.violate(Violation(STEPS_SUCCEED, f"{phase} {step}", (why,)))
+        return False
+
+    @staticmethod
+    def _on_service(stage: Stage, step: Step) -> None:
+        for service in stage.matching(str(step.arguments["service"])):
+            if step.operation in (KILL, RESTART):
+                service.kill()
+            if step.operation != KILL:
+                _bring_back(service)
+
+    def _together(
+        self,
+        stage: Stage,
+        gates: Gates,
+        actors: Sequence[Step],
+        phase: Phase,
+        injected: Sequence[Injected],
+    ) -> bool:
         succeeded: list[bool] = []
         errors: list[BaseException] = []
 
-        def run(step: Step) -> None:
+        def run(actor: Step) -> None:
             try:
-                succeeded.append(self._step(stage, step, phase))
+                succeeded.append(self._act(stage, gates, actor, phase, injected))
             except BaseException as error:
                 errors.append(error)
+            finally:
+                stage.end(actor.label)
+                gates.leave(actor.label)
 
-        actors = [
-            threading.Thread(target=run, args=(step,), name=f"chaos-{step.label}", daemon=True)
-            for step in steps
+        gated = gates.expects([actor.label for actor in actors])
+        threads = [
+            threading.Thread(target=run, args=(actor,), name=f"chaos-{actor.label}", daemon=True)
+            for actor in actors
         ]
-        for actor in actors:
-            actor.start()
-        for actor in actors:
-            actor.join()
+        for thread in threads:
+            thread.start()
+        if gated:
+            gates.drive()
+        if gates.deadlocked:
+            return False
+        patience_s = 2 * stage.deadline_s + sum(len(actor.steps) for actor in actors)
+        until = time.monotonic() + patience_s
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
         if errors:
             raise errors[0]
+        waiting = [thread.name.removeprefix("chaos-") for thread in threads if thread.is_alive()]
+        if waiting:
+            raise ChaosError(
+                f"{', '.join(waiting) or 'a step'} of `{TOGETHER}` has not ended after "
+                f"{patience_s:g} s"
+            )
         return all(succeeded)
 
-    def _strike(self, stage: Stage, strikes: list[tuple[Injection, Strike]]) -> None:
-        for _, strike in strikes:
-            self._wait_for_strike(stage, strike)
-        for _, strike in strikes:
-            strike.finish(stage.deadline_s)
+    def _act(
+        self,
+        stage: Stage,
+        gates: Gates,
+        actor: Step,
+        phase: Phase,
+        injected: Sequence[Injected],
+    ) -> bool:
+        """Perform the steps of one actor."""
+        if actor.operation != STEPS:
+            return self._step(stage, actor, phase, injected)
+        for number, step in enumerate(actor.steps):
+            if number:
+                gates.enter(actor.label, str(step))
+            if stage.over:
+                return False
+            operation = stage.target.operations.get(step.operation)
+            looks = step.operation == REACH or (operation is not None and operation.asserts)
+            gates.look(actor.label, looking=looks)
+            if not self._step(stage, step, phase, injected, actor.label):
+                return False
+            gates.look(actor.label, looking=False)
+        return True
+
+    # ------------------------------------------------------------------ strikes
+
+    def _strike(self, trial: Trial, stage: Stage, injected: Sequence[Injected]) -> None:
+        for one in injected:
+            self._wait_for_strike(stage, one)
+        for one in injected:
+            one.strike.finish(stage.deadline_s)
+            if isinstance(one.strike, Gate):
+                trial.gated = tuple(dict.fromkeys([*trial.gated, *map(str, one.strike.points)]))
+                trial.passed |= one.strike.passed
         stage.join_reactions(stage.deadline_s)
 
-    def _wait_for_strike(self, stage: Stage, strike: Strike) -> None:
-        """Wait for the strike as long as anything is under way that could still bring it."""
-        until = time.monotonic() + stage.deadline_s
-        while not strike.wait(PROBE_S):
+    def _wait_for_strike(self, stage: Stage, one: Injected) -> None:
+        if not self._struck(stage, one):
+            told = (str(violation).rstrip(".") for violation in stage.violations)
+            before = "".join(f" Before that: {violation}." for violation in told)
+            raise Vacuous(f"{one.strike.missing()}{before} {self._seen(stage)}")
+
+    def _struck(self, stage: Stage, one: Injected) -> bool:
+        """Wait for a strike as long as anything is under way that could still bring it."""
+        began = time.monotonic()
+        until = began + stage.deadline_s
+        timer_s = one.injection.within
+        if one.injection.at is not None:  # a timer comes round twice, wherever it stands now
+            timer_s = max(timer_s, 2 * stage.target.points[one.injection.at.point].every_s)
+        while not one.strike.wait(PROBE_S):
             stage.raise_reaction_error()
             try:
                 stage.target.settle(PROBE_S)
             except NotSettled:
                 if time.monotonic() < until:
                     continue
-            if not strike.wait(0):
-                told = (str(violation).rstrip(".") for violation in stage.violations)
-                before = "".join(f" Before that: {violation}." for violation in told)
-                raise Vacuous(f"{strike.missing()}{before} {self._seen(stage)}")
+            if time.monotonic() < began + timer_s:
+                continue
+            if not one.strike.wait(0):
+                return False
+        one.strike.struck = True
+        return True
 
-    def _recover(self, stage: Stage) -> None:
-        self._say(stage, "recover")
-        if stage.plan.recover is None:
-            for service in stage.services.values():
-                _bring_back(service)
-        for recovery in stage.plan.recover or ():
-            for service in stage.matching(recovery.service):
-                if recovery.restart:
-                    service.kill()
-                _bring_back(service)
+    @staticmethod
+    def _check_cut(stage: Stage) -> None:
+        """A workload of which nothing reached the target proves nothing.
+
+        Raises:
+            Vacuous: every operation of it was cut off before anything was done for it.
+        """
+        tried = [done for done in stage.history.operations if _is_of_workload(stage, done)]
+        if tried and all(done.outcome is Kind.INDETERMINATE for done in tried):
+            hits = stage.history.of(Kind.HIT)
+            reads = bool(stage.target.request_id_reader)
+            if not any(_served(done, hit, reads=reads) for done in tried for hit in hits):
+                names = ", ".join(dict.fromkeys(done.operation for done in tried))
+                raise Vacuous(
+                    f"Every operation of `during` ({names}) was cut off, and reached no point of "
+                    "the target: nothing was done during the fault."
+                )
+
+    # ------------------------------------------------------------------ afterwards
+
+    def _recover(self, trial: Trial, stage: Stage, gates: Gates) -> None:
+        """Bring back what is down; twice when a fault strikes in the first recovery."""
+        injected = self._arm(trial, stage, Phase.RECOVER)
+        self._say(stage, Phase.RECOVER.value)
+        lost = self._bring_back(stage, judged=not injected)
+        if injected:
+            # A service that died of it on its way up is no failed recovery: the next one counts.
+            self._strike(trial, stage, injected)
+            struck = {event.lane for event in stage.history.of(Kind.FAULT)}
+            for name, error in lost.items():
+                if name not in struck:
+                    stage.violate(Violation(SERVICES_RETURN, "recovered", (error,)))
+            stage.observe("struck again")
+            self._say(stage, "recover again")
+            self._bring_back(stage)
+        stage.end(Phase.RECOVER.value)
         stage.observe("recovered")
+
+    def _bring_back(self, stage: Stage, *, judged: bool = True) -> dict[str, str]:
+        """Recover as the plan says; which services did not come back, and why."""
+        lost: dict[str, str] = {}
+        plan = stage.plan
+        if plan.recover is None:
+            for service in stage.services.values():
+                _try(service, lambda service=service: _bring_back(service), lost)
+        for step in plan.recover or ():
+            if step.operation in ON_SERVICE:
+                for service in stage.matching(str(step.arguments["service"])):
+                    if step.operation in (KILL, RESTART):
+                        service.kill()
+                    if step.operation != KILL:
+                        _try(service, lambda service=service: _bring_back(service), lost)
+            else:
+                self._step(stage, step, Phase.RECOVER, ())
+        if judged:
+            for error in lost.values():
+                stage.violate(Violation(SERVICES_RETURN, "recovered", (error,)))
+        return lost
 
     def _settle(self, stage: Stage, moment: str) -> bool:
         self._say(stage, "settle")
@@ -258,17 +583,11 @@ class Engine:
         stage.observe(moment, *Checked)
         return True
 
-    def _then(self, stage: Stage) -> None:
-        if stage.plan.then:
-            self._say(stage, "then")
-            if all(self._step(stage, step, "then") for step in stage.plan.then):
-                self._settle(stage, "then")
-
     def _clean_up(self, stage: Stage) -> None:
         """Invariant 13: one user delete of everything brings the world back."""
         self._say(stage, "clean up")
         try:
-            stage.target.clean_up(stage.scope.client, stage.deadline_s)
+            stage.target.clean_up(stage.scope)
             stage.target.settle(stage.deadline_s)
         except ChaosError as error:
             stage.violate(Violation(RECOVERABLE, "cleaned up", (str(error),)))
@@ -295,18 +614,29 @@ class Engine:
 
     # ------------------------------------------------------------------ around it
 
-    @contextmanager
-    def _undoing(self, stage: Stage) -> Iterator[None]:
-        """Whatever happens inside, nothing of the fault outlives it."""
-        with ExitStack() as ending:  # backwards, and each whatever happens to the others
+    def _undone(self, stage: Stage) -> str:
+        """Have nothing of the faults outlive the round; what could not be undone, in words."""
+        failures: list[str] = []
+
+        def attempt(what: Callable[[], None]) -> None:
+            try:
+                what()
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"
+                failures.append(told if isinstance(error, ChaosError) else traceback.format_exc())
+
+        with ExitStack() as ending:  # also an interrupt leaves none out
             for service in reversed(list(stage.services.values())):
-                ending.callback(_bring_back, service)
-            ending.callback(self.undo.undo_all)  # what a reaction did meanwhile
-            ending.callback(stage.close)
-            ending.callback(self._recorded.clear)
-            ending.callback(self.controller.disarm_all)
-            ending.callback(self.undo.undo_all)  # first: a frozen service could not answer
-            yield
+                ending.callback(attempt, lambda service=service: _bring_back(service))
+            ending.callback(attempt, self.undo.undo_all)  # what a reaction did meanwhile
+            ending.callback(attempt, stage.close)
+            ending.callback(attempt, lambda: self._disarm(stage))
+            ending.callback(attempt, self.undo.undo_all)  # first: a frozen service cannot answer
+        return f"Not everything could be undone: {'; '.join(failures)}" if failures else ""
+
+    def _disarm(self, stage: Stage) -> None:
+        self._recorded.clear()
+        self.controller.disarm_all()
 
     def _record_every_point(self) -> None:
         """Have every known point tell when it is passed: for the timeline, and for VACUOUS."""
@@ -321,20 +651,8 @@ class Engine:
     def on_hit(self, hit: Hit) -> None:
         """Put a hit into the running round's history (called by the controller)."""
         stage = self._stage
-        if stage is None:
-            return
-        stage.hits.append(hit)
-        actors = {request: label for label, request in stage.requests.items()}
-        stage.history.add(
-            Kind.HIT,
-            hit.service,
-            hit.alias,
-            actor=actors.get(hit.request or "", ""),
-            when=hit.when.value,
-            action=hit.action,
-            request=hit.request,
-            thread=hit.thread,
-        )
+        if stage is not None:
+            stage.on_hit(hit)
 
     def on_service(self, service: str, event: str, facts: object) -> None:
         """Put a service's life into the running round's history (called by the runner)."""
@@ -357,10 +675,32 @@ class Engine:
         return f"The points that were reached, in order: {', '.join(seen)}."
 
 
+_MOMENT = {Phase.DURING: "struck", Phase.RECOVER: "recovered", Phase.THEN: "then struck"}
+
+
 def _bring_back(service: Service) -> None:
     if service.state is ServiceState.FROZEN:
         service.thaw()
     service.start()
+
+
+def _try(service: Service, start: Callable[[], None], lost: dict[str, str]) -> None:
+    try:
+        start()
+    except NotReady as error:
+        lost[service.name] = str(error)
+
+
+def _is_of_workload(stage: Stage, done: Done) -> bool:
+    armed = [e.at_ns for e in stage.history.of(Kind.STEP) if e.name == Phase.DURING.value]
+    return not done.asserts and bool(armed) and done.invoked_ns >= armed[-1]
+
+
+def _served(done: Done, hit: Event, *, reads: bool) -> bool:
+    """Whether a hit shows that something was done for an operation."""
+    if reads:
+        return bool(hit.data.get("request") == done.request)
+    return done.invoked_ns <= hit.at_ns and (done.ended_ns is None or hit.at_ns <= done.ended_ns)
 
 
 def _broken(error: Exception) -> Outcome:
@@ -383,7 +723,3 @@ def unexplained_deaths(history: History) -> Iterator[str]:
                 how = event.data.get("signal") or event.data.get("code")
                 yield f"{event.lane} ended by itself ({how}); see its log"
             explained.discard(event.lane)
-
-
-def _varies(fault: Fault) -> bool:
-    return type(fault).variations is not Fault.variations

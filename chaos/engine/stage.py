@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from chaos.action import Action
 from chaos.errors import ChaosError
-from chaos.failpoints.controller import Arm, Controller, Hit
+from chaos.failpoints.arm import Arm, ArmRequest
+from chaos.failpoints.controller import Controller
+from chaos.fault import Armed, Strike
 from chaos.history import History, Kind
+from chaos.hit import Hit
 from chaos.invariant import Checked, Evidence, Invariant, Observation, Violation
-from chaos.operation import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
-from chaos.plan import Location, Plan
-from chaos.safety.undo import UndoLog
+from chaos.operation import (
+    ExpectationFailed,
+    OperationFailed,
+    OperationIndeterminate,
+    Scope,
+)
+from chaos.plan import ON_SERVICE, STEPS, Location, Phase, Plan, Step
+from chaos.point import Access, When
+from chaos.safety.undo import Entry, UndoLog
+from chaos.schedule import Choices
 from chaos.target import Service, Target
+
+
+class Gatekeeper(Protocol):
+    """Who holds actors and lets them go (:class:`chaos.engine.gates.Gates`)."""
+
+    def add(self, actors: Sequence[str], points: Sequence[Location], crashes: int) -> Strike:
+        """Hold these actors at these points."""
 
 
 @dataclass(slots=True)
 class Stage:
-    """One round of a plan under way."""
+    """One round of a plan under way (:class:`chaos.fault.FaultContext` for its faults).
+
+    Faults, actors and the controller use it from threads of their own. What several of them change
+    is only ever appended to, or belongs to the history, which has a lock of its own.
+    """
 
     plan: Plan
     target: Target
@@ -33,31 +55,43 @@ class Stage:
     history: History
     invariants: tuple[Invariant, ...]
     scope: Scope
-    requests: dict[str, str] = field(default_factory=dict)
-    """Step label → the request id under which it runs."""
+    choices: Choices
     observations: list[Observation] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
-    hits: list[Hit] = field(default_factory=list)
-    """Every hit so far; grows before the history tells of it."""
-    ended: dict[str, int] = field(default_factory=dict)
-    """When (monotonic nanoseconds) each label and operation of `during` first ended; `during` once
-    all have."""
+    accesses: list[tuple[str, int, tuple[Access, ...]]] = field(default_factory=list)
+    """What was read and written: by which request, when (monotonic nanoseconds), what."""
+    gatekeeper: Gatekeeper = field(init=False)
+    requests: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Actor → the request ids of its operations, in their order."""
+    _actors: dict[str, str] = field(default_factory=dict)
+    """Request id → actor."""
+    _last: dict[str, Hit] = field(default_factory=dict)
+    """Actor → where it was last seen."""
+    _hits: dict[int, list[Hit]] = field(default_factory=lambda: defaultdict(list))
+    """Arm → its hits so far; grows before the history tells of it."""
+    _access_arms: dict[int, Callable[[Hit], Iterable[Access]]] = field(default_factory=dict)
+    _ended: dict[str, int] = field(default_factory=dict)
+    _used: dict[str, Iterator[str]] = field(default_factory=dict)
     _reactions: list[threading.Thread] = field(default_factory=list)
     _reaction_errors: list[BaseException] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _over: bool = False
 
     def __post_init__(self) -> None:
-        for step in self.plan.steps():
-            if step.label:
-                self.requests[step.label] = new_request_id()
+        for actor in (actor for phase in Phase for actor in self.plan.actors(phase)):
+            if actor.label:
+                # Known before anything is armed, so that a fault can wait for any of them.
+                ids = tuple(self.target.new_request_id() for _ in _single(actor))
+                self.requests[actor.label] = ids
+                self._actors.update(dict.fromkeys(ids, actor.label))
+                self._used[actor.label] = iter(ids)
 
     # ------------------------------------------------------------------ for faults
 
     @property
     def deadline_s(self) -> float:
         """Seconds that anything in this round may take."""
-        return self.plan.settle
+        return self.plan.settle or self.target.limits.settle_s
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -70,21 +104,54 @@ class Stage:
 
     def arm(self, at: Location, action: Action, *, times: int | None = 1) -> Arm:
         """Put an action at a location of the plan; undone when the round ends."""
-        return self.controller.arm(
+        return self.controller.arm_all([self.request(at, action, times=times)])[0]
+
+    def request(self, at: Location, action: Action, *, times: int | None = 1) -> ArmRequest:
+        """What the controller is asked for to put an action at a location of the plan."""
+        requests, services = self._identity(at.actor)
+        return ArmRequest(
             self.target.points[at.point],
             at.when,
             action,
             alias=at.point,
-            requests=(self.requests[at.actor],) if at.actor else None,
+            requests=requests,
             occurrence=at.occurrence,
             times=times,
-            services=at.service or None,
+            services=at.service or services,
+            raised=at.raised if at.when is When.AFTER else None,
         )
 
-    def hits_of(self, *arms: Arm) -> list[Hit]:
+    def _identity(self, actor: str) -> tuple[tuple[str, ...] | None, str | None]:
+        """By what an actor is known inside the services: its requests, or its service."""
+        if not actor:
+            return None, None
+        step = next(a for phase in Phase for a in self.plan.actors(phase) if a.label == actor)
+        services = [s for s in _single(step) if s.operation in ON_SERVICE]
+        if services and len(services) == len(list(_single(step))):
+            # A service that starts has no request; nobody else's can be served there yet.
+            return None, str(services[0].arguments["service"])
+        return self.requests[actor], None
+
+    def gate(self, actors: Sequence[str], points: Sequence[Location], crashes: int = 0) -> Strike:
+        """Hold these actors at these points, and let the schedule say who goes on."""
+        return self.gatekeeper.add(actors, points, crashes)
+
+    def choose(self, name: str, options: Sequence[str]) -> str:
+        """One of the options, as the schedule has it."""
+        return self.choices.choose(name, options)
+
+    def push_undo(self, entry: Entry) -> None:
+        """Write down how to undo what is injected next, for whoever is alive then."""
+        self.undo.push(entry)
+
+    def hits_of(self, *arms: Armed) -> list[Hit]:
         """The hits of these arms so far; waiting on the history never misses one."""
-        numbers = {arm.number for arm in arms}
-        return [hit for hit in self.hits if hit.arm in numbers]
+        return [hit for arm in arms for hit in tuple(self._hits[arm.number])]
+
+    def held(self) -> list[Hit]:
+        """Everybody who is held now, by whatever fault."""
+        arms = list(self._hits.values())
+        return [hit for hits in arms for hit in tuple(hits) if not hit.released]
 
     def tell(
         self, kind: Kind, lane: str, name: str, text: str, *, actor: str = "", **facts: Any
@@ -100,6 +167,7 @@ class Stage:
                 reaction()
             except BaseException as error:
                 self._reaction_errors.append(error)
+                self.history.ask_again()
 
         thread = threading.Thread(target=run, name=f"chaos-{name}", daemon=True)
         self._reactions.append(thread)
@@ -113,12 +181,71 @@ class Stage:
         self.history.wait_for(lambda: self._over or happened(), deadline_s)
         return happened()
 
-    def wait_ended(self, step: str, deadline_s: float) -> bool:
-        """Wait until the `during` step of this label or operation has ended."""
-        return self.wait_for(lambda: step in self.ended, deadline_s)
+    def ended_ns(self, step: str) -> int | None:
+        """When the step with this label or operation, or the phase, first ended; None: not yet."""
+        return self._ended.get(step)
 
-    def observe(self, moment: str, *checked: Checked) -> None:
-        """Look at the world now and check the invariants of these kinds (default: *always*)."""
+    def reached(self, point: str) -> list[Hit]:
+        """Every time so far that the beginning of this point's function was reached."""
+        return [
+            hit
+            for hits in list(self._hits.values())
+            for hit in tuple(hits)
+            if hit.alias == point and hit.action == "record" and hit.when is When.BEFORE
+        ]
+
+    def actor_of(self, hit: Hit) -> str:
+        """On whose behalf a point was reached; '' when nobody knows."""
+        return self._actors.get(hit.request or "", "")
+
+    # ------------------------------------------------------------------ for the engine
+
+    def on_hit(self, hit: Hit) -> None:
+        """Take note of a hit; called by the controller on its own thread."""
+        accesses = self._access_arms.get(hit.arm)
+        if accesses is not None:
+            self.accesses.append((hit.request or "", hit.at_ns, tuple(accesses(hit))))
+            return
+        actor = self.actor_of(hit)
+        self._hits[hit.arm].append(hit)
+        self._last[actor] = hit
+        self.history.add(
+            Kind.HIT,
+            hit.service,
+            hit.alias,
+            actor=actor,
+            at_ns=hit.at_ns,
+            when=hit.when.value,
+            action=hit.action,
+            request=hit.request,
+            thread=hit.thread,
+        )
+
+    def last_seen(self, actor: str) -> Hit | None:
+        """The last hit of an actor, of whatever arm."""
+        return self._last.get(actor)
+
+    def watch_accesses(self) -> bool:
+        """Have the services tell what they read and write; False when the target cannot."""
+        wanted = self.target.accesses
+        arms = self.controller.arm_all(
+            ArmRequest(
+                access.point, When.BEFORE, Action.record(access.arguments),
+                alias=access.point.function, times=None,
+            )
+            for access in wanted
+        )  # fmt: skip
+        for arm, access in zip(arms, wanted, strict=True):
+            self._access_arms[arm.number] = lambda hit, read=access.read: read(
+                hit.service, hit.told
+            )
+        return bool(wanted)
+
+    def observe(self, moment: str, *checked: Checked) -> bool:
+        """Look at the world now and check the invariants of these kinds (default: *always*).
+
+        Says whether it has changed since the last look.
+        """
         seen = Observation(moment, time.monotonic_ns(), self.target.observe())
         earlier = self.observations[-1].world if self.observations else seen.world
         self.observations.append(seen)
@@ -128,8 +255,7 @@ class Stage:
         for item in self.invariants:
             if item.checked in (checked or {Checked.ALWAYS}):
                 self.violate(item.violation(evidence))
-
-    # ------------------------------------------------------------------ for the engine
+        return bool(changes)
 
     def violate(self, violation: Violation | None) -> None:
         """Record that something did not hold; the same one at a later moment adds nothing."""
@@ -147,42 +273,52 @@ class Stage:
             moment=violation.moment,
         )
 
-    def perform(self, operation: str, arguments: Mapping[str, object], label: str = "") -> None:
-        """Invoke one client operation; its end goes into the history.
+    def perform(self, step: Step, actor: str = "") -> None:
+        """Invoke one client operation on behalf of an actor; its end goes into the history.
 
         Raises:
             OperationFailed: the target said no.
-            OperationIndeterminate: the answer was lost.
+            OperationIndeterminate: the answer was lost, or something unexpected happened: the
+                operation may or may not have been carried out.
             ExpectationFailed: it asserted something that is not so.
         """
-        request = self.requests.get(label) or new_request_id()
+        operation = self.target.operations[step.operation]
+        label = step.label or actor
+        request = None if operation.asserts else next(self._used.get(label, iter(())), None)
+        if request is None:
+            request = self.target.new_request_id()
+            if not operation.asserts:
+                self._actors[request] = label or step.operation
         ident = next(self._numbers)
-        actor = label or operation
+        actor = label or step.operation
         self.history.add(
-            Kind.INVOKE, "client", operation,
-            actor=actor, operation=ident, arguments=dict(arguments), request=request,
+            Kind.INVOKE, "client", step.operation, actor=actor, operation=ident,
+            arguments=dict(step.arguments), request=request, allow=list(step.allow),
+            asserts=operation.asserts,
         )  # fmt: skip
-        run = self.target.operations[operation].function
+
+        def end(kind: Kind, **facts: Any) -> None:
+            self.history.add(kind, "client", step.operation, actor=actor, operation=ident, **facts)
+
         try:
-            answer = run(self.scope.actor(request), **arguments)
+            answer = operation.function(self.scope.actor(request), **step.arguments)
         except (OperationFailed, ExpectationFailed) as error:
-            self.history.add(
-                Kind.FAIL, "client", operation, actor=actor, operation=ident,
-                error=str(error), status=getattr(error, "status", None),
-            )  # fmt: skip
+            end(Kind.FAIL, error=str(error), status=getattr(error, "status", None))
             raise
         except OperationIndeterminate as error:
-            self.history.add(
-                Kind.INDETERMINATE, "client", operation,
-                actor=actor, operation=ident, error=str(error),
-            )  # fmt: skip
+            end(Kind.INDETERMINATE, error=str(error))
             raise
-        self.history.add(Kind.OK, "client", operation, actor=actor, operation=ident, answer=answer)
+        except Exception as error:
+            told = "".join(traceback.format_exception(error))
+            end(Kind.INDETERMINATE, error=told)
+            message = f"{step.operation} ended unexpectedly: {type(error).__name__}: {error}"
+            raise OperationIndeterminate(message) from error
+        end(Kind.OK, answer=answer)
 
     def end(self, *names: str) -> None:
-        """Note that `during` steps have ended, for faults that wait for them."""
+        """Note that steps, or a phase, have ended, for faults that wait for them."""
         for name in filter(None, names):
-            self.ended.setdefault(name, time.monotonic_ns())
+            self._ended.setdefault(name, time.monotonic_ns())
         self.history.add(Kind.STEP, "plan", "ended", text=" ".join(filter(None, names)))
 
     def close(self) -> None:
@@ -190,6 +326,11 @@ class Stage:
         self._over = True
         self.history.ask_again()
         self._join(self.deadline_s)
+
+    @property
+    def over(self) -> bool:
+        """Whether the round is over."""
+        return self._over
 
     def join_reactions(self, deadline_s: float) -> None:
         """Wait until every reaction has ended.
@@ -217,6 +358,10 @@ class Stage:
             raise error
 
 
-def new_request_id() -> str:
-    """An id in the form that OpenStack services accept from outside."""
-    return f"req-{uuid.uuid4()}"
+def _single(actor: Step) -> Iterator[Step]:
+    """The steps of an actor, one by one."""
+    if actor.operation == STEPS:
+        for step in actor.steps:
+            yield from _single(step)
+    else:
+        yield actor

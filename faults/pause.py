@@ -1,0 +1,136 @@
+"""pause: whoever reaches the point is held there until something else has happened."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Annotated
+
+from pydantic import Field
+
+from chaos.action import Action
+from chaos.errors import ChaosError
+from chaos.fault import Armed, Fault, FaultContext, Strike
+from chaos.history import Kind
+from chaos.hit import Hit
+from chaos.plan import Location, Model, Phase
+from chaos.words import Word
+from faults.hitting import Hitting
+
+
+class Reached(Model):
+    """Somebody comes to another point, after the hold began: ``{reach: before bdm.destroy}``."""
+
+    reach: Location
+
+
+class Pause(Fault):
+    """The caller is held at the point until a step has ended, or another point is reached."""
+
+    until: Annotated[str, Word("step")] | Reached = Field(
+        Phase.DURING.value,
+        description="label or operation of the step after which it goes on, or a point to `reach`",
+    )
+
+    def prepare(self, context: FaultContext, at: Location | None) -> Strike:
+        """Arm the pause, and release it when the time has come."""
+        assert at is not None
+        arm = context.arm(at, Action.pause(limit_s=context.deadline_s * 2))
+        sign = None
+        if isinstance(self.until, Reached):
+            sign = context.arm(self.until.reach, Action.record(), times=None)
+        pausing = Pausing(context, arm, at, self.until, sign)
+        context.react("pause", pausing.hold)
+        return pausing
+
+
+class Pausing(Hitting):
+    """A pause has struck when somebody was held before that had happened which it waits for."""
+
+    def __init__(
+        self,
+        context: FaultContext,
+        arm: Armed,
+        at: Location,
+        until: str | Reached,
+        sign: Armed | None,
+    ) -> None:
+        super().__init__(context, arm, at, "pause")
+        self.until = until
+        self.sign = sign
+        self._decided = Event()
+        self._held = False
+
+    @property
+    def holds_until(self) -> str:
+        """The step at whose end it lets go; '' when it waits for a point."""
+        return self.until if isinstance(self.until, str) else ""
+
+    @property
+    def _sign(self) -> str:
+        return self.until if isinstance(self.until, str) else str(self.until.reach)
+
+    def hold(self) -> None:
+        """Let whoever is held go on when the time has come.
+
+        Raises:
+            ChaosError: what it waits for has not happened while it had the time to.
+        """
+        context = self.context
+        context.wait_for(lambda: bool(context.hits_of(self.arm)) or self._is_over(None), None)
+        hits = context.hits_of(self.arm)
+        # Not reached before the step ended: the pause would hold nothing apart any more.
+        if not hits or self._is_over(hits[0], before=True):
+            self.arm.disarm()
+            self._decided.set()
+            return
+        hit = hits[0]
+        context.tell(
+            Kind.FAULT, hit.service, "pause", f"{hit.service} is held {self.at}", pid=hit.pid
+        )
+        self._held = True
+        self._decided.set()
+        # Less than a client's patience, so that a step which waits for the held one cannot end by
+        # giving up just before we say that it never would.
+        patience_s = context.deadline_s / 2
+        over = context.wait_for(lambda: self._is_over(hit), patience_s)
+        hit.release()
+        context.tell(Kind.UNDO, hit.service, "pause", f"{hit.service} goes on {self.at}")
+        if not over and self.sign is not None:
+            raise ChaosError(
+                f"{hit.service} was held {self.at} for {patience_s:g} s, but nobody came to "
+                f"`{self._sign}`: does whoever should wait for the one that is held?"
+            )
+        if not over:
+            raise ChaosError(
+                f"{hit.service} was held {self.at} for {patience_s:g} s, but `{self._sign}` has "
+                "not ended: does that step wait for the one that is held?"
+            )
+
+    def _is_over(self, hit: Hit | None, *, before: bool = False) -> bool:
+        """Whether that has happened which is waited for (``before`` the hit: too early)."""
+        if self.sign is not None:
+            since_ns = hit.at_ns if hit is not None else 0
+            # Whoever passed before anybody was held is not the one that is waited for.
+            return (
+                hit is not None
+                and not before
+                and any(seen.at_ns > since_ns for seen in self.context.hits_of(self.sign))
+            )
+        ended_ns = self.context.ended_ns(str(self.until))
+        if ended_ns is None:
+            return False
+        return not before or hit is None or ended_ns < hit.at_ns
+
+    def wait(self, deadline_s: float) -> bool:
+        """Wait for the hit, and whether it came before the step had ended."""
+        came = super().wait(deadline_s)
+        return came and self._decided.wait(self.context.deadline_s) and self._held
+
+    def finish(self, deadline_s: float) -> None:
+        """Nothing more: its own reaction has told of it."""
+
+    def missing(self) -> str:
+        """That the point was not reached, or too late."""
+        if self.arm.hits and not self._held:
+            return f"The point `{self.at}` was reached only when `{self._sign}` had ended."
+        return super().missing()
