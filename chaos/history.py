@@ -22,7 +22,8 @@ class Kind(StrEnum):
     kind       lane         name                  data
     ========== ============ ===================== ================================================
     step       ``plan``     phase of the engine   ``text``
-    invoke     ``client``   operation             ``operation`` (id), ``arguments``
+    invoke     ``client``   operation             ``operation`` (id), ``arguments``, ``request``,
+                                                  ``allow`` (codes), ``asserts`` (only looks)
     ok         ``client``   operation             ``operation``, ``answer``
     fail       ``client``   operation             ``operation``, ``error``, ``status``
     indeterminate ``client`` operation            ``operation``, ``error``
@@ -50,7 +51,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. ``at_ns`` is the machine's monotonic clock."""
+    """One thing that happened. ``at_ns`` is the machine's monotonic clock.
+
+    ``number`` is its place in the history, from 1: the order in which events arrived, which is not
+    always that of ``at_ns``.
+    """
 
     at_ns: int
     kind: Kind
@@ -58,11 +63,16 @@ class Event:
     name: str
     actor: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One client operation with its outcome; ``ended_ns`` is None while it is open."""
+    """One client operation with its outcome; ``ended_ns`` is None while it is open.
+
+    ``allow`` are the status codes that its step accepts, ``request`` is the id under which it ran,
+    ``asserts`` whether it only looks.
+    """
 
     operation: str
     actor: str
@@ -73,28 +83,58 @@ class Done:
     status: int | None = None
     error: str = ""
     answer: Any = None
+    allow: tuple[int, ...] = ()
+    request: str = ""
+    asserts: bool = False
 
 
 class History:
-    """The events of one round of a plan; append-only and safe to use from any thread."""
+    """The events of one round of a plan; append-only.
+
+    Any thread may call anything here, at any time, whatever locks it holds: the history's own lock
+    guards its list and nothing else, and is never held while foreign code runs (the sink, or what
+    :meth:`wait_for` asks). The price is that the sink is called by every thread that adds, and may
+    be called by two at once: :attr:`Event.number`, not the order of the calls, is the order of the
+    events. Each event was handed over before its ``add`` returns.
+
+    >>> told = []
+    >>> history = History(told.append)
+    >>> event = history.add(Kind.FAULT, "vault", "kill", text="SIGKILL")
+    >>> told == [event]
+    True
+    """
 
     def __init__(self, sink: Callable[[Event], None] = lambda _: None) -> None:
         self._events: list[Event] = []
         self._sink = sink
         self._refused: Exception | None = None
-        self._lock = threading.Condition(threading.RLock())
+        self._changed = threading.Condition(threading.Lock())
+        self._changes = 0
 
-    def add(self, kind: Kind, lane: str, name: str, *, actor: str = "", **data: Any) -> Event:
-        """Append an event that happens now and hand it to the sink (the journal)."""
-        with self._lock:
-            event = Event(time.monotonic_ns(), kind, lane, name, actor, data)
+    def add(
+        self,
+        kind: Kind,
+        lane: str,
+        name: str,
+        *,
+        actor: str = "",
+        at_ns: int | None = None,
+        **data: Any,
+    ) -> Event:
+        """Append an event and hand it to the sink (the journal) before returning.
+
+        ``at_ns`` is when it happened, where somebody else looked at the clock; omitted: now.
+        """
+        with self._changed:
+            moment_ns = time.monotonic_ns() if at_ns is None else at_ns
+            event = Event(moment_ns, kind, lane, name, actor, data, len(self._events) + 1)
             self._events.append(event)
-            try:
-                self._sink(event)
-            except Exception as error:
-                # Whoever tells of an event, a service's own thread too, cannot mend the disk.
-                self._refused = self._refused or error
-            self._lock.notify_all()
+        try:
+            self._sink(event)
+        except Exception as error:
+            # Whoever tells of an event, a service's own thread too, cannot mend the disk.
+            self._refused = self._refused or error
+        self.ask_again()  # who acts upon an event finds it recorded
         return event
 
     def check(self) -> None:
@@ -108,16 +148,25 @@ class History:
 
     def wait_for(self, happened: Callable[[], bool], deadline_s: float | None) -> bool:
         """Wait until ``happened()``, asked after each event; False after ``deadline_s`` seconds."""
-        with self._lock:
-            return self._lock.wait_for(happened, deadline_s)
+        until = None if deadline_s is None else time.monotonic() + deadline_s
+        while True:
+            seen = self._changes  # before asking: what comes meanwhile is asked about again
+            if happened():
+                return True
+            left_s = None if until is None else until - time.monotonic()
+            with self._changed:
+                moved = self._changed.wait_for(lambda: self._changes != seen, left_s)  # noqa: B023
+            if not moved or (left_s is not None and left_s <= 0):
+                return happened()
 
     def ask_again(self) -> None:
         """Let everyone who waits ask again, though there was no event."""
-        with self._lock:
-            self._lock.notify_all()
+        with self._changed:
+            self._changes += 1
+            self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Event]:
-        with self._lock:
+        with self._changed:
             return iter(tuple(self._events))
 
     def of(self, *kinds: Kind) -> tuple[Event, ...]:
@@ -145,6 +194,9 @@ class History:
                     status=end.data.get("status") if end else None,
                     error=end.data.get("error", "") if end else "",
                     answer=end.data.get("answer") if end else None,
+                    allow=tuple(event.data.get("allow", ())),
+                    request=event.data.get("request", ""),
+                    asserts=event.data.get("asserts", False),
                 )
             )
         return tuple(done)

@@ -14,6 +14,7 @@ import shutil
 import signal
 import threading
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,40 +114,54 @@ class Open:
 
 
 class UndoLog:
-    """The open undos of a run: JSON lines in ``<run_dir>/undo.jsonl``; safe from any thread."""
+    """The open undos of a run: JSON lines in ``<run_dir>/undo.jsonl``; safe from any thread.
+
+    One process writes; it reads the file once, when it opens the log, and knows from then on what
+    is open. Whoever opens the log when that process has died finds the same in the file, at
+    whatever instruction it died: each change is one system call (a line is appended, or the whole
+    file is cut to nothing when its last open entry is done), and is made in the file before it is
+    believed in memory. A round that ends well leaves the file empty.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self.path = run_dir / "undo.jsonl"
         self._lock = threading.Lock()
-        self._next = max((token for token, _ in self._lines()), default=0) + 1
+        self._open, self._next, self._cut_off = self._read()
 
     def push(self, entry: Entry) -> int:
-        """Write ``entry`` down, before its fault is injected; the token is for :meth:`done`."""
-        kind = type(entry)
+        """Write ``entry`` down, before its fault is injected; the token is for :meth:`done`.
+
+        Raises:
+            UndoError: it could not be written whole, so the fault must not be injected.
+        """
         # Raises TypeError for a class that is not a dataclass, before anything is written.
         arguments = asdict(entry)  # type: ignore[call-overload]
+        kind = f"{type(entry).__module__}:{type(entry).__qualname__}"
         with self._lock:
-            token, self._next = self._next, self._next + 1
-            self._write(
-                token=token, kind=f"{kind.__module__}:{kind.__qualname__}", arguments=arguments
-            )
+            token = self._next
+            self._append(token=token, kind=kind, arguments=arguments)
+            self._open[token] = Open(token, kind, arguments)
+            self._next += 1
         return token
 
     def done(self, token: int) -> None:
-        """Note that the undo is not needed any more."""
+        """Note that the undo is not needed any more; nothing to note when it is not open."""
         with self._lock:
-            self._write(token=token, done=True)
+            if token not in self._open:
+                return
+            if len(self._open) == 1:
+                with suppress(FileNotFoundError):  # an entry may have removed the run directory
+                    os.truncate(self.path, 0)
+                self._cut_off = False
+            else:
+                self._append(token=token, done=True)
+            del self._open[token]
 
     @property
     def open(self) -> tuple[Open, ...]:
         """What is still to be undone, oldest first."""
-        found: dict[int, Open] = {}
-        for token, line in self._lines():
-            if "kind" in line:
-                found[token] = Open(token, line["kind"], line["arguments"])
-            else:
-                found.pop(token, None)
-        return tuple(found.values())
+        with self._lock:
+            return tuple(self._open.values())
 
     def undo_all(self) -> None:
         """Execute everything open, newest first, whatever fails on the way.
@@ -158,26 +173,43 @@ class UndoLog:
         for entry in reversed(self.open):
             try:
                 entry.undo()
+                self.done(entry.token)
             except Exception as error:
                 failures.append(f"{entry}: {type(error).__name__}: {error}")
-            else:
-                self.done(entry.token)
         if failures:
             raise UndoError("could not undo " + "; ".join(failures))
 
-    def _write(self, **line: object) -> None:
+    def _append(self, **line: object) -> None:
         # One unbuffered append: what a killed runner has written is in the file.
+        text = b"\n" * self._cut_off + json.dumps(line).encode() + b"\n"
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, json.dumps(line).encode() + b"\n")
+            written = os.write(descriptor, text)
         finally:
             os.close(descriptor)
+        self._cut_off = written < len(text)
+        if self._cut_off:
+            raise UndoError(
+                f"only a part of a line could be written to {self.path}; is that disk full?"
+            )
 
-    def _lines(self) -> list[tuple[int, dict[str, Any]]]:
+    def _read(self) -> tuple[dict[int, Open], int, bool]:
+        """What is open, the next token, and whether the last line lacks its end."""
         try:
             text = self.path.read_text()
         except FileNotFoundError:
-            return []
-        # A last line without its end was being written when the runner died: nothing had struck.
-        whole = text.rpartition("\n")[0]
-        return [(line["token"], line) for line in map(json.loads, whole.splitlines())]
+            text = ""
+        found: dict[int, Open] = {}
+        token = 0
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                # It was being written when its runner died, or the disk was full: nothing struck.
+                continue
+            token = max(token, entry["token"])
+            if "kind" in entry:
+                found[entry["token"]] = Open(entry["token"], entry["kind"], entry["arguments"])
+            else:
+                found.pop(entry["token"], None)
+        return found, token + 1, bool(text) and not text.endswith("\n")
