@@ -165,6 +165,9 @@ class History:
             self._changes += 1
             self._changed.notify_all()
 
+    def __len__(self) -> int:
+        return len(self._events)
+
     def __iter__(self) -> Iterator[Event]:
         with self._changed:
             return iter(tuple(self._events))

@@ -51,9 +51,9 @@ class Operation:
     """One thing a client can do: ``function(scope, **arguments)``.
 
     The function returns a short, JSON-able account of the answer (for the history), and raises
-    :class:`OperationFailed`, :class:`OperationIndeterminate` or :class:`ExpectationFailed`. One that
-    ``asserts`` only looks, and must get an answer: a lost one is a violation, where that of any
-    other operation is merely indeterminate.
+    :class:`OperationFailed`, :class:`OperationIndeterminate` or :class:`ExpectationFailed`. One
+    that ``asserts`` only looks, and must get an answer: a lost one is a violation, where that of
+    any other operation is merely indeterminate.
     """
 
     name: str

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from chaos.action import Action
 from chaos.engine.gates import Gate, Gates
@@ -557,14 +558,14 @@ class Engine:
         plan = stage.plan
         if plan.recover is None:
             for service in stage.services.values():
-                _try(service, lambda service=service: _bring_back(service), lost)
+                _try(service, lost)
         for step in plan.recover or ():
             if step.operation in ON_SERVICE:
                 for service in stage.matching(str(step.arguments["service"])):
                     if step.operation in (KILL, RESTART):
                         service.kill()
                     if step.operation != KILL:
-                        _try(service, lambda service=service: _bring_back(service), lost)
+                        _try(service, lost)
             else:
                 self._step(stage, step, Phase.RECOVER, ())
         if judged:
@@ -627,14 +628,14 @@ class Engine:
 
         with ExitStack() as ending:  # also an interrupt leaves none out
             for service in reversed(list(stage.services.values())):
-                ending.callback(attempt, lambda service=service: _bring_back(service))
+                ending.callback(attempt, partial(_bring_back, service))
             ending.callback(attempt, self.undo.undo_all)  # what a reaction did meanwhile
             ending.callback(attempt, stage.close)
-            ending.callback(attempt, lambda: self._disarm(stage))
+            ending.callback(attempt, self._disarm)
             ending.callback(attempt, self.undo.undo_all)  # first: a frozen service cannot answer
         return f"Not everything could be undone: {'; '.join(failures)}" if failures else ""
 
-    def _disarm(self, stage: Stage) -> None:
+    def _disarm(self) -> None:
         self._recorded.clear()
         self.controller.disarm_all()
 
@@ -684,9 +685,9 @@ def _bring_back(service: Service) -> None:
     service.start()
 
 
-def _try(service: Service, start: Callable[[], None], lost: dict[str, str]) -> None:
+def _try(service: Service, lost: dict[str, str]) -> None:
     try:
-        start()
+        _bring_back(service)
     except NotReady as error:
         lost[service.name] = str(error)
 

@@ -67,6 +67,10 @@ class Runner:
     """How often it was let go."""
 
 
+Options = dict[str, tuple[Runner, Hit | Parked]]
+"""What can be chosen: whose step it is, and who is let go then."""
+
+
 class Gate(Strike):
     """The actors and points of one ``race``; it struck when its actors have ended."""
 
@@ -181,7 +185,7 @@ class Gates:
 
     # ------------------------------------------------------------------ one choice
 
-    def _grant(self, options: dict[str, tuple[Runner, Hit | Parked]]) -> None:
+    def _grant(self, options: Options) -> None:
         stage = self._stage
         crashes = self._crashes(options)
         taken = stage.choose(GOES_ON, [*options, *crashes])
@@ -220,9 +224,7 @@ class Gates:
                 if arm.number == hit.arm:
                     gate.passed.add(str(point))
 
-    def _crashes(
-        self, options: dict[str, tuple[Runner, Hit | Parked]]
-    ) -> dict[str, Callable[[], None]]:
+    def _crashes(self, options: Options) -> dict[str, Callable[[], None]]:
         gates = [gate for gate in self._gates if gate.crashes]
         return {
             f"{CRASH}{label}": _Crash(self._stage, gate, waiting)
@@ -258,9 +260,9 @@ class Gates:
 
     # ------------------------------------------------------------------ rest
 
-    def _options(self) -> dict[str, tuple[Runner, Hit | Parked]]:
+    def _options(self) -> Options:
         """Who can be chosen, now that all are at rest; empty when all have ended."""
-        options: dict[str, tuple[Runner, Hit | Parked]] = {}
+        options: Options = {}
         for runner in self._runners.values():
             waiting = self._waiting(runner)
             for one in waiting:
@@ -314,11 +316,13 @@ class Gates:
                     runner.blocked = True
                 return
             client_moves = any(self._client_moves(runner) for runner in moving)
-            events = len(stage.history)
-            stage.history.wait_for(
-                lambda events=events: len(stage.history) > events,
-                stillness.left_s if client_moves else min(poll_s, stillness.left_s),
-            )
+            wait_s = stillness.left_s if client_moves else min(poll_s, stillness.left_s)
+            self._wait_for_an_event(wait_s)
+
+    def _wait_for_an_event(self, seconds: float) -> None:
+        history = self._stage.history
+        known = len(history)
+        history.wait_for(lambda: len(history) > known, seconds)
 
     def _at_rest(self, runner: Runner) -> bool:
         if runner.blocked:

@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
@@ -27,7 +27,7 @@ from chaos.operation import (
     Scope,
 )
 from chaos.plan import ON_SERVICE, STEPS, Location, Phase, Plan, Step
-from chaos.point import Access, When
+from chaos.point import Access, AccessPoint, When
 from chaos.safety.undo import Entry, UndoLog
 from chaos.schedule import Choices
 from chaos.target import Service, Target
@@ -69,7 +69,7 @@ class Stage:
     """Actor → where it was last seen."""
     _hits: dict[int, list[Hit]] = field(default_factory=lambda: defaultdict(list))
     """Arm → its hits so far; grows before the history tells of it."""
-    _access_arms: dict[int, Callable[[Hit], Iterable[Access]]] = field(default_factory=dict)
+    _access_arms: dict[int, AccessPoint] = field(default_factory=dict)
     _ended: dict[str, int] = field(default_factory=dict)
     _used: dict[str, Iterator[str]] = field(default_factory=dict)
     _reactions: list[threading.Thread] = field(default_factory=list)
@@ -202,9 +202,10 @@ class Stage:
 
     def on_hit(self, hit: Hit) -> None:
         """Take note of a hit; called by the controller on its own thread."""
-        accesses = self._access_arms.get(hit.arm)
-        if accesses is not None:
-            self.accesses.append((hit.request or "", hit.at_ns, tuple(accesses(hit))))
+        access = self._access_arms.get(hit.arm)
+        if access is not None:
+            touched = tuple(access.read(hit.service, hit.told))
+            self.accesses.append((hit.request or "", hit.at_ns, touched))
             return
         actor = self.actor_of(hit)
         self._hits[hit.arm].append(hit)
@@ -236,9 +237,7 @@ class Stage:
             for access in wanted
         )  # fmt: skip
         for arm, access in zip(arms, wanted, strict=True):
-            self._access_arms[arm.number] = lambda hit, read=access.read: read(
-                hit.service, hit.told
-            )
+            self._access_arms[arm.number] = access
         return bool(wanted)
 
     def observe(self, moment: str, *checked: Checked) -> bool:
