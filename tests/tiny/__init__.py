@@ -1,0 +1,1 @@
+"""A small system with every hard habit: transients, locks, casts, a timer and a recovery."""

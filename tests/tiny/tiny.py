@@ -1,0 +1,468 @@
+"""Parcels: a target that is up in a moment, reset in milliseconds, and has every hard habit.
+
+A desk takes requests, and a carrier does what is sent in the background; ``POINTS`` lists the
+windows and ``bugs`` what goes wrong in them. Both are stateless but for one database.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from chaos.errors import NotSettled
+from chaos.history import Kind
+from chaos.invariant import Evidence, invariant
+from chaos.operation import (
+    ExpectationFailed,
+    OperationFailed,
+    OperationIndeterminate,
+    Operations,
+    Scope,
+)
+from chaos.point import Access, AccessPoint, Point
+from chaos.target import Instrumentation, Limits, ServiceState, Target
+from chaos.words import Word
+from chaos.world import World
+from targets.embedded.pristine import Pristine
+from targets.processes import ProcessTarget
+from targets.topology import Forked, ServiceSpec, Topology
+from tests.tiny import books, carrier, desk
+
+# ---------------------------------------------------------------------- how it is started
+
+TOPOLOGY = Topology(
+    services=(
+        ServiceSpec("desk", Forked("tests.tiny.desk:main"), stateless=True),
+        ServiceSpec("carrier", Forked("tests.tiny.carrier:main"), stateless=True),
+    ),
+    preload=("tests.tiny.desk", "tests.tiny.carrier"),
+    environment={"DESK_PORT": "{port:desk}", "TINY_BUGS": "{bugs}"},
+)
+
+
+def _at(alias: str, function: str, summary: str, every_s: float = 0.0) -> dict[str, Point]:
+    service = function.partition(":")[0]
+    where = "*" if service == "books" else service
+    return {alias: Point(f"tests.tiny.{function}", where, summary, every_s)}
+
+
+POINTS: Mapping[str, Point] = {
+    **_at("desk.make", "desk:Desk.make", "a parcel is made"),
+    **_at("desk.drop", "desk:Desk.drop", "a parcel is deleted"),
+    **_at("desk.move", "desk:Desk.move", "a parcel is moved"),
+    **_at("usage.take", "books:Store.take", "in a move: its old place has less"),
+    **_at("usage.give", "books:Store.give", "in a move: its new place has more"),
+    **_at("desk.send", "desk:Desk.send", "a parcel is left to the carrier"),
+    **_at("send.store", "desk:Desk.store_send", "the send is put into the outbox"),
+    **_at("carry.take", "carrier:Carrier.take", "in the background: the parcel leaves its place"),
+    **_at("carry.put", "carrier:Carrier.put", "in the background: the parcel arrives"),
+    **_at("carrier.tick", "carrier:Carrier.tick", "the timer comes round", carrier.EVERY_S),
+    **_at("carrier.recover", "carrier:Carrier.recover", "start-up recovery"),
+    **_at("recover.take", "carrier:Carrier.recover_take", "in recovery: one send is taken up"),
+    **_at("recover.finish", "carrier:Carrier.recover_finish", "in recovery: its parcel arrives"),
+    **_at("lend.inside", "desk:Desk.lend_inside", "the parcel's lock is held"),
+    **_at("post.inside", "desk:Desk.post_inside", "the database's write lock is held"),
+    **_at("swap.between", "desk:Desk.hold_other", "one lock is held and the other is not"),
+    **_at("swap.inside", "desk:Desk.swap_inside", "both locks are held"),
+    **_at("claim.read", "desk:Desk.read_owner", "a claim looks who the owner is"),
+    **_at("claim.write", "desk:Desk.write_owner", "a claim has seen no owner and writes its own"),
+}
+
+
+def _touch(
+    function: str, arguments: tuple[str, ...], read: Callable[[Mapping[str, str]], Access]
+) -> AccessPoint:
+    (point,) = _at("", function, "").values()
+    return AccessPoint(point, arguments, lambda _, told: [read(told)])
+
+
+def _row(told: Mapping[str, str], writes: bool) -> Access:
+    # The tick and the recovery read the outbox whole: it is one thing.
+    row = "" if told["table"] == "outbox" else f"/{told['key']}"
+    return Access(told["table"] + row, writes)
+
+
+ACCESSES = (
+    _touch("books:Store.read", ("table", "key"), lambda told: _row(told, writes=False)),
+    _touch("books:Store.write", ("table", "key"), lambda told: _row(told, writes=True)),
+    _touch("books:Store.add", ("table", "key"), lambda told: _row(told, writes=True)),
+    _touch("books:Store.keys", ("table",), lambda told: Access(told["table"], writes=False)),
+    # Who comes first decides who waits for whom. (Nobody waits for anything in a transaction.)
+    _touch("desk:Desk.hold", ("parcel",), lambda told: Access(f"lock/{told['parcel']}", True)),
+)
+
+# ---------------------------------------------------------------------- what a client can do
+
+operations = Operations()
+Parcel = Annotated[str, Word("parcel")]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where the desk is."""
+
+    port: int
+
+    def ask(self, scope: Scope, what: str, *arguments: object) -> Any:
+        """The desk's answer; 4xx and 5xx are a clear no, a lost answer may mean either."""
+        return self._request("POST", what, scope.deadline_s, scope.request_id, arguments)
+
+    def serving(self, deadline_s: float) -> list[str]:
+        """What the desk is busy with."""
+        found: list[str] = self._request("GET", "serving", deadline_s, "", None)
+        return found
+
+    def _request(
+        self, method: str, what: str, deadline_s: float, request_id: str, body: object
+    ) -> Any:
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=deadline_s)
+        with closing(link):
+            try:
+                headers = {"X-Request-Id": request_id}
+                link.request(method, f"/{what}", json.dumps(body), headers)
+                response = link.getresponse()
+                answer = json.loads(response.read())
+            except ConnectionRefusedError as error:
+                raise OperationFailed("the desk is down") from error
+            except (OSError, http.client.HTTPException) as error:
+                raise OperationIndeterminate(f"{what}: {error!r}") from error
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
+            raise OperationFailed(f"{what}: {answer}", response.status)
+        return answer
+
+
+@operations.named("parcel.make")
+def make(
+    scope: Scope, name: Annotated[str, Word("parcel", makes=True)], place: str, size: int = 1
+) -> Any:
+    """Make a parcel; answered when it is stored."""
+    scope.made[name] = name  # known before the answer, which may be lost
+    return scope.client.ask(scope, "make", name, place, size)
+
+
+@operations.named("parcel.expect", asserts=True)
+def expect(scope: Scope, parcel: Parcel, place: str = "", exists: bool = True) -> Any:
+    """Check where a parcel is, or whether it is there at all."""
+    try:
+        found = scope.client.ask(scope, "look", parcel)
+    except OperationFailed as no:
+        if no.status != http.HTTPStatus.NOT_FOUND:
+            raise
+        if exists:
+            raise ExpectationFailed(str(no)) from no
+        return None
+    if not exists:
+        raise ExpectationFailed(f"{parcel} exists, at {found}")
+    if place and found != place:
+        raise ExpectationFailed(f"{parcel} is at {found}, not at {place}")
+    return found
+
+
+@operations.named("parcel.wait", asserts=True)
+def wait(scope: Scope, parcel: Parcel, place: str) -> Any:
+    """Wait until a parcel is somewhere."""
+    waiting = Retrying(
+        retry=retry_if_result(lambda found: found != place),
+        stop=stop_after_delay(scope.deadline_s),
+        wait=wait_fixed(Tiny.limits.poll_s),
+    )
+    try:
+        return waiting(scope.client.ask, scope, "look", parcel)
+    except RetryError as error:
+        found = error.last_attempt.result()
+        raise ExpectationFailed(
+            f"{parcel} is still at {found}, not at {place}, after {scope.deadline_s:g} s"
+        ) from error
+
+
+@operations.named("parcel.drop")
+def drop(scope: Scope, parcel: Parcel) -> Any:
+    """Delete a parcel; 404 when it is gone already."""
+    return scope.client.ask(scope, "drop", parcel)
+
+
+@operations.named("parcel.move")
+def move(scope: Scope, parcel: Parcel, to: str) -> Any:
+    """Move a parcel; answered when it is there."""
+    return scope.client.ask(scope, "move", parcel, to)
+
+
+@operations.named("parcel.send")
+def send(scope: Scope, parcel: Parcel, to: str) -> Any:
+    """Have a parcel carried somewhere; answered at once."""
+    return scope.client.ask(scope, "send", parcel, to)
+
+
+@operations.named("parcel.lend")
+def lend(scope: Scope, parcel: Parcel, to: str) -> Any:
+    """Write down a borrower, under the parcel's lock in the desk."""
+    return scope.client.ask(scope, "lend", parcel, to)
+
+
+@operations.named("parcel.post")
+def post(scope: Scope, parcel: Parcel, text: str) -> Any:
+    """Write a text on a parcel, in a transaction of the database."""
+    return scope.client.ask(scope, "post", parcel, text)
+
+
+@operations.named("parcel.swap")
+def swap(scope: Scope, first: Parcel, second: Parcel) -> Any:
+    """Exchange the places of two parcels, under both their locks."""
+    return scope.client.ask(scope, "swap", first, second)
+
+
+@operations.named("parcel.claim")
+def claim(scope: Scope, parcel: Parcel, by: str) -> Any:
+    """Become the owner; 409 when somebody is."""
+    return scope.client.ask(scope, "claim", parcel, by)
+
+
+# ---------------------------------------------------------------------- what an observer sees
+
+
+@dataclass(frozen=True, slots=True)
+class ParcelRow:
+    """A parcel; ``place`` is None while it is carried."""
+
+    key: str
+    size: int
+    place: str | None
+    owner: str | None
+    borrower: str | None
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """How much a place holds, as the services have counted."""
+
+    key: str
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendRow:
+    """A send that is not finished; ``begun``: the parcel has left its place."""
+
+    key: str
+    request: str
+    parcel: str
+    target: str
+    begun: int
+
+
+@dataclass(frozen=True)
+class TinyWorld(World):
+    """The database."""
+
+    parcels: tuple[ParcelRow, ...] = ()
+    usage: tuple[UsageRow, ...] = ()
+    outbox: tuple[SendRow, ...] = ()
+
+
+# ---------------------------------------------------------------------- what must hold
+
+
+@invariant("usage-matches", checked="always")
+def usage_matches(evidence: Evidence) -> Iterator[str]:
+    """What every place holds is what its parcels add up to."""
+    counted = {row.key: row.used for row in evidence.world.usage}
+    derived = Counter[str]()
+    for parcel in evidence.world.parcels:
+        if parcel.place is not None:
+            derived[parcel.place] += parcel.size
+    for place in sorted(counted.keys() | derived.keys()):
+        if counted.get(place, 0) != derived[place]:
+            yield f"{place} is said to hold {counted.get(place, 0)} and holds {derived[place]}"
+
+
+@invariant("parcels-somewhere", checked="settled")
+def parcels_somewhere(evidence: Evidence) -> Iterator[str]:
+    """No send is unfinished, and every parcel is somewhere."""
+    for send in evidence.world.outbox:
+        yield f"{send.parcel} is still to be carried to {send.target}"
+    for parcel in evidence.world.parcels:
+        if parcel.place is None:
+            yield f"{parcel.key} is nowhere"
+
+
+@invariant("one-owner", checked="settled")
+def one_owner(evidence: Evidence) -> Iterator[str]:
+    """Nobody is told that a parcel is his which is another's."""
+    owners: dict[str, list[str]] = {}
+    for done in evidence.history.operations:
+        if done.operation == "parcel.make":
+            owners.pop(done.arguments["name"], None)
+        elif done.operation == "parcel.claim" and done.outcome is Kind.OK:
+            owners.setdefault(done.arguments["parcel"], []).append(done.arguments["by"])
+    for parcel, claimed in owners.items():
+        if len(claimed) > 1:
+            yield f"{parcel} was given to {' and to '.join(claimed)}"
+
+
+# ---------------------------------------------------------------------- the target
+
+
+class Observer:
+    """The open database; safe for several threads, and in nobody's way."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(
+            run_dir / books.FILE, isolation_level=None, check_same_thread=False, timeout=10
+        )
+        self._database.execute("PRAGMA query_only = ON")
+
+    def world(self) -> TinyWorld:
+        """Read everything as of one moment."""
+        with self._lock, self._database:
+            self._database.execute("BEGIN")
+            return TinyWorld(
+                tuple(ParcelRow(*row) for row in self._all("parcel")),
+                tuple(UsageRow(*row) for row in self._all("usage")),
+                tuple(SendRow(*row) for row in self._all("outbox")),
+            )
+
+    def _all(self, table: str) -> sqlite3.Cursor:
+        return self._database.execute(f"SELECT * FROM {table} ORDER BY key")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+class Tiny(ProcessTarget):
+    """Desk and carrier as processes of this machine."""
+
+    name = "tiny"
+    topology = TOPOLOGY
+    points = POINTS
+    accesses = ACCESSES
+    operations = operations
+    bugs = {
+        name: (kind.__doc__ or "").removeprefix("The bug: ")
+        for name, kind in {**desk.BUGS, **carrier.BUGS}.items()
+    }
+    invariants = {item.name: item for item in (usage_matches, parcels_somewhere, one_owner)}
+    limits = Limits(start_s=5.0, stop_s=5.0, settle_s=5.0, client_s=5.0)
+    request_id_reader = "tests.tiny.service:current_request_id"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._copies: list[Pristine] = []
+        self._observer: Observer | None = None
+
+    # ------------------------------------------------------------------ life
+
+    def start(self, instrumentation: Instrumentation, bugs: frozenset[str]) -> None:
+        """Make an empty database, and boot."""
+        books.make(instrumentation.run_dir)
+        super().start(instrumentation, bugs)
+
+    def capture(self, run_dir: Path) -> None:
+        """The pristine world is an empty one."""
+        self._observer = Observer(run_dir)
+        self._copies.append(Pristine(run_dir))
+
+    def keep(self) -> Pristine:
+        """A copy of the database, good until the target is stopped."""
+        self._copies.append(Pristine(self.run_dir))
+        return self._copies[-1]
+
+    def reset(self, bugs: frozenset[str], kept: object = None) -> None:
+        """Restore the database in place; restart only who is dead, frozen or still busy."""
+        if self._serving(0.2):
+            self.services["desk"].kill()
+        if self.observe().outbox:
+            self.services["carrier"].kill()
+        super().reset(bugs, kept)
+
+    def restore(self, run_dir: Path, kept: object = None) -> None:
+        """Bring the database back."""
+        assert kept is None or isinstance(kept, Pristine)
+        (kept or self._copies[0]).restore()
+
+    def stop(self) -> None:
+        """End both services and close all files."""
+        super().stop()
+        for copy in self._copies:
+            copy.close()
+        self._copies.clear()
+        if self._observer is not None:
+            self._observer.close()
+            self._observer = None
+
+    # ------------------------------------------------------------------ the contract
+
+    def client(self) -> Client:
+        """Knows the desk's port."""
+        return Client(self.port("desk"))
+
+    def observe(self) -> TinyWorld:
+        """Read the database."""
+        assert self._observer is not None, "it is not started"
+        return self._observer.world()
+
+    def settle(self, deadline_s: float) -> None:
+        """Return when the desk serves nobody and the outbox is empty, in this order."""
+        end = time.monotonic() + deadline_s
+        waiting = Retrying(
+            retry=retry_if_result(bool),
+            stop=stop_after_delay(deadline_s),
+            wait=wait_fixed(self.limits.poll_s),
+        )
+
+        def busy() -> list[str]:
+            serving = self._serving(max(self.limits.poll_s, end - time.monotonic()))
+            return [*serving, *self._in_flight(self.observe().outbox)]
+
+        try:
+            waiting(busy)
+        except RetryError as error:
+            raise NotSettled("; ".join(error.last_attempt.result())) from error
+
+    def under_way(self, requests: Collection[str]) -> tuple[str, ...]:
+        """The sends of these requests, while there is a carrier to carry them."""
+        if self.services["carrier"].state in (ServiceState.DEAD, ServiceState.FROZEN):
+            return ()
+        return self._in_flight(s for s in self.observe().outbox if s.request in requests)
+
+    def clean_up(self, scope: Scope) -> None:
+        """Drop every parcel that the plan made."""
+        for parcel in scope.made.values():
+            try:
+                drop(scope, parcel)
+            except OperationFailed as no:
+                if no.status != http.HTTPStatus.NOT_FOUND:
+                    raise
+
+    # ------------------------------------------------------------------ steps
+
+    def _serving(self, deadline_s: float) -> list[str]:
+        """What the desk is busy with; a dead one is not, and one that does not say so is."""
+        if self.services["desk"].state is ServiceState.DEAD:
+            return []
+        try:
+            return self.client().serving(deadline_s)
+        except (OperationFailed, OperationIndeterminate) as error:
+            return [f"the desk does not say what it does: {error}"]
+
+    @staticmethod
+    def _in_flight(sends: Iterable[SendRow]) -> tuple[str, ...]:
+        return tuple(f"{s.parcel} is being carried to {s.target}, for {s.request}" for s in sends)
+
+
+def target() -> Target:
+    """What a plan's ``target: tests.tiny.tiny:target`` means."""
+    return Tiny()
