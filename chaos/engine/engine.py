@@ -209,7 +209,8 @@ class Engine:
         outcome = replace(outcome, schedule=choices.schedule, rounds=number)
         # Also a violation that the plan does not judge leaves something behind.
         self._dirty = bool(stage.violations) or outcome.verdict is not Verdict.PASS
-        trial.raced = trial.raced or any(len(choice.options) > 1 for choice in choices.schedule)
+        chosen = any(len(choice.options) > 1 for choice in choices.schedule)
+        trial.raced = trial.raced or chosen or gates.blocked
         self.on_round(number, outcome, history)
         return outcome, choices.schedule
 
@@ -426,15 +427,17 @@ class Engine:
                 stage.end(actor.label)
                 gates.leave(actor.label)
 
-        gated = gates.expects([actor.label for actor in actors])
         threads = [
             threading.Thread(target=run, args=(actor,), name=f"chaos-{actor.label}", daemon=True)
             for actor in actors
         ]
-        for thread in threads:
-            thread.start()
+        gated = gates.expect([actor.label for actor in actors])
+        for thread, actor in zip(threads, actors, strict=True):
+            if actor.label not in gated:
+                thread.start()
         if gated:
-            gates.drive()
+            started = zip(actors, threads, strict=True)
+            gates.drive([thread for actor, thread in started if actor.label in gated])
         if gates.deadlocked:
             return False
         patience_s = 2 * stage.deadline_s + sum(len(actor.steps) for actor in actors)

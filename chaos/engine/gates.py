@@ -15,6 +15,7 @@ there.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -58,6 +59,7 @@ class Runner:
 
     label: str
     arms: list[Arm]
+    started: bool = False
     ended: bool = False
     """Whether its client has performed its last step."""
     looking: bool = False
@@ -105,6 +107,8 @@ class Gates:
         self._runners: dict[str, Runner] = {}
         self._tells = False
         self._granted_ns = 0
+        self.blocked = False
+        """Whether an actor ever had to wait for another one."""
         self.deadlocked = False
         """Whether its actors wait for each other for ever."""
 
@@ -152,24 +156,30 @@ class Gates:
 
     # ------------------------------------------------------------------ for the engine
 
-    def expects(self, labels: Sequence[str]) -> bool:
-        """Make ready to drive those of these actors that are gated; False when none is."""
+    def expect(self, labels: Sequence[str]) -> list[str]:
+        """Make ready to drive those of these actors that are gated; says which."""
         gated = [label for label in labels if any(label in gate.arms for gate in self._gates)]
         self._runners = {
             label: Runner(label, [arm for gate in self._gates for arm in gate.arms.get(label, ())])
             for label in gated
         }
-        return bool(gated)
+        return gated
 
-    def drive(self) -> None:
-        """Let the actors go one at a time until all have ended.
+    def drive(self, threads: Sequence[threading.Thread]) -> None:
+        """Start the actors and let them go one at a time until all have ended.
+
+        Each is started when those before it are at rest, so that the way to the first gate is the
+        same every time.
 
         Raises:
             ChaosError: one neither came to a gate nor ended; says which.
             ScheduleError: a schedule is being read back, and does not fit.
         """
         try:
-            self._wait_for_rest()
+            for runner, thread in zip(self._runners.values(), threads, strict=True):
+                runner.started = True
+                thread.start()
+                self._wait_for_rest()
             while options := self._options():
                 self._grant(options)
         finally:
@@ -314,6 +324,7 @@ class Gates:
             if stillness.seen(moving):
                 for runner in moving:
                     runner.blocked = True
+                self.blocked = True
                 return
             client_moves = any(self._client_moves(runner) for runner in moving)
             wait_s = stillness.left_s if client_moves else min(poll_s, stillness.left_s)
@@ -325,7 +336,7 @@ class Gates:
         history.wait_for(lambda: len(history) > known, seconds)
 
     def _at_rest(self, runner: Runner) -> bool:
-        if runner.blocked:
+        if runner.blocked or not runner.started:
             return True
         if self._client_moves(runner):
             return False
@@ -376,7 +387,11 @@ class _Stillness:
     def _start(self) -> None:
         self._look = None
         self._at = time.monotonic()
-        self._events = len(self._stage.history)
+        self._events = self._count()
+
+    def _count(self) -> int:
+        """How much has happened, but for hits that are nobody's: timers go on whatever happens."""
+        return len(self._stage.history) - self._stage.hits + self._stage.moves
 
     @property
     def left_s(self) -> float:
@@ -385,17 +400,16 @@ class _Stillness:
 
     def seen(self, moving: Sequence[Runner]) -> bool:
         """Whether these actors wait inside calls that do not return, and nothing else moves."""
-        if len(self._stage.history) != self._events:
+        if self._count() != self._events:
             self._start()
         if time.monotonic() < self._at + self._apart_s:
             return False
+        # One that was never seen is judged by the rest alone: its client waits, and nothing moves.
         last = [self._stage.last_seen(runner.label) for runner in moving]
         hits = [hit for hit in last if hit is not None]
-        if len(hits) < len(moving):
-            self._start()  # one that was never seen cannot be judged
-            return False
         now = self._stage.controller.whereabouts(hits)
-        cpu_ns = procfs.cpu_ns([s.pid for s in self._stage.services.values() if s.pid])
+        services = [s.pid for s in self._stage.services.values() if s.pid]
+        cpu_ns = procfs.cpu_ns([os.getpid(), *services])
         earlier, self._look = self._look, (self._events, now)
         took_ns, self._cpu_ns = cpu_ns - self._cpu_ns, cpu_ns
         apart_ns = (time.monotonic() - self._at) * 1e9

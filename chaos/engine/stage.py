@@ -60,6 +60,10 @@ class Stage:
     violations: list[Violation] = field(default_factory=list)
     accesses: list[tuple[str, int, tuple[Access, ...]]] = field(default_factory=list)
     """What was read and written: by which request, when (monotonic nanoseconds), what."""
+    hits: int = 0
+    """How many hits are in the history."""
+    moves: int = 0
+    """How many hits, accesses among them, were on behalf of some actor."""
     gatekeeper: Gatekeeper = field(init=False)
     requests: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Actor → the request ids of its operations, in their order."""
@@ -202,14 +206,16 @@ class Stage:
 
     def on_hit(self, hit: Hit) -> None:
         """Take note of a hit; called by the controller on its own thread."""
+        actor = self.actor_of(hit)
+        self._last[actor] = hit
+        self.moves += bool(actor)
         access = self._access_arms.get(hit.arm)
         if access is not None:
             touched = tuple(access.read(hit.service, hit.told))
             self.accesses.append((hit.request or "", hit.at_ns, touched))
             return
-        actor = self.actor_of(hit)
         self._hits[hit.arm].append(hit)
-        self._last[actor] = hit
+        self.hits += 1
         self.history.add(
             Kind.HIT,
             hit.service,
