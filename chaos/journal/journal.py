@@ -1,7 +1,14 @@
 """The journal: one SQLite file per run, written as it happens, readable after a crash.
 
-Everything a report shows comes from here. Several processes (pytest-xdist workers) may write to
-one journal; every row says which trial it belongs to.
+Everything a report shows comes from here. Several processes (pytest-xdist workers) write a part
+each, which :meth:`Journal.absorb` puts into one; every row says which trial it belongs to.
+
+Retention: however many trials there are, the journal keeps *whole* (events and logs) the first
+round of each kind of trial (:attr:`Trial.kind`) and every round that is not a PASS. It *lists*
+(number, schedule, verdict) also the other rounds of a kind's first trial. Of all others it keeps
+what their trial's row says: how many there were, the verdict, how long it took. What is not kept
+whole is nevertheless written as it happens, and forgotten only when its round has ended well: a
+killed run shows its last round.
 """
 
 from __future__ import annotations
@@ -11,68 +18,16 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from chaos.errors import ChaosError
 from chaos.history import Event, Kind
+from chaos.journal.schema import TABLES, VERSION, content_hash, upgrade, version_of
+from chaos.verdict import Verdict
 
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS trial (      -- one plan, with one set of bug switches: one verdict
-    id TEXT PRIMARY KEY,                -- e.g. 7c1e4a09f2d3
-    plan TEXT NOT NULL,                 -- name of the plan
-    title TEXT NOT NULL,
-    scenario TEXT NOT NULL,
-    source TEXT NOT NULL,               -- where the scenario comes from, e.g. LP#2067869
-    bug TEXT NOT NULL,                  -- bug switch that is on, '' for none
-    target TEXT NOT NULL,
-    document TEXT NOT NULL,             -- the plan as YAML: enough to run it again
-    location TEXT NOT NULL,             -- file the plan came from, '' when written in Python
-    reproduce TEXT NOT NULL,            -- a shell command
-    started_unix REAL NOT NULL,
-    started_ns INTEGER NOT NULL,        -- monotonic
-    ended_ns INTEGER,                   -- NULL: the runner died in this trial
-    rounds INTEGER NOT NULL DEFAULT 0,  -- how many times it was executed (a race: once per order)
-    verdict TEXT,                       -- PASS, FAIL, VACUOUS, ERROR
-    expected TEXT NOT NULL,             -- PASS, or FAIL when a bug switch must be caught
-    expected_violations TEXT NOT NULL,  -- JSON list of invariant names
-    reason TEXT NOT NULL DEFAULT '',    -- the verdict in words, evidence included
-    violated TEXT NOT NULL DEFAULT '[]' -- JSON list: names of the invariants that did not hold
-);
-CREATE TABLE IF NOT EXISTS round (      -- one execution of the plan
-    trial TEXT NOT NULL REFERENCES trial(id),
-    number INTEGER NOT NULL,            -- from 1
-    schedule TEXT NOT NULL,             -- order of the actors in a race, '' otherwise
-    verdict TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    PRIMARY KEY (trial, number)
-);
-CREATE TABLE IF NOT EXISTS event (
-    seq INTEGER PRIMARY KEY,
-    trial TEXT NOT NULL REFERENCES trial(id),
-    round INTEGER NOT NULL,
-    at_ns INTEGER NOT NULL,             -- monotonic, comparable to trial.started_ns
-    kind TEXT NOT NULL,                 -- chaos.history.Kind says what lane, name and data mean
-    lane TEXT NOT NULL,
-    name TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    data TEXT NOT NULL                  -- JSON object
-);
-CREATE INDEX IF NOT EXISTS event_of_trial ON event(trial, round, seq);
-CREATE TABLE IF NOT EXISTS log (        -- what a service wrote around the fault
-    trial TEXT NOT NULL REFERENCES trial(id),
-    round INTEGER NOT NULL,
-    service TEXT NOT NULL,
-    before_fault TEXT NOT NULL,         -- last lines up to the moment the fault struck
-    after_fault TEXT NOT NULL           -- first lines from then on
-);
-CREATE TABLE IF NOT EXISTS residue (    -- what the audit after the run found left over
-    found TEXT NOT NULL
-);
-"""
+TrialKind: TypeAlias = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +53,33 @@ class Trial:
     expected_violations: tuple[str, ...]
     reason: str
     violated: tuple[str, ...] = ()
+    case: str = ""
+    note: str = ""
+
+    @property
+    def kind(self) -> TrialKind:
+        """What trials have in common that do the same: plan and its text, case, bug, target."""
+        return (self.plan, self.case, self.bug, self.target, self.document)
+
+    @property
+    def title_of_case(self) -> str:
+        """``compute-dies``, or of a matrix ``compute-dies[before bdm.destroy]``."""
+        return f"{self.plan}[{self.case}]" if self.case else self.plan
 
     @property
     def as_expected(self) -> bool:
         """Whether the verdict, and the invariants it names, are the expected ones."""
         return self.verdict == self.expected and set(self.expected_violations) <= {*self.violated}
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was not executed, for a reason: neither red nor green."""
+        return self.verdict == Verdict.SKIPPED and not self.as_expected
+
+    @property
+    def unexpected(self) -> bool:
+        """Whether it needs a person."""
+        return not self.as_expected and not self.skipped
 
     @property
     def duration_s(self) -> float | None:
@@ -130,8 +107,24 @@ class ServiceLog:
     after_fault: str
 
 
+@dataclass(slots=True)
+class _Running:
+    """What must be known of a trial to say which of its rounds are kept."""
+
+    kind: TrialKind
+    ended: int = 0
+    whole: set[int] = field(default_factory=set)
+
+    def takes(self, number: int) -> bool:
+        """Whether an event of this round has its place: a round that was forgotten stays so."""
+        return number > self.ended or number in self.whole
+
+
 class Journal:
-    """Write and read one journal file.
+    """Write and read one journal file; any thread may call anything here.
+
+    A file of an older version is migrated when it is opened for writing; opened for reading, a copy
+    in memory is. One lock guards the connection; under it nothing is called but SQLite.
 
     Raises:
         ChaosError: the file is not a journal, or is of a newer version.
@@ -139,27 +132,46 @@ class Journal:
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._running: dict[str, _Running] = {}
         if readonly and not path.exists():
             raise ChaosError(f"there is no journal at {path}; `chaos run` writes one")
-        where = f"file:{path}?mode=ro" if readonly else f"file:{path}"
-        self._db = sqlite3.connect(
-            where, uri=True, check_same_thread=False, isolation_level=None, timeout=10
-        )
+        self._db = _connect(_address(path, "ro" if readonly else "rwc"))
         try:
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise ChaosError(f"{path} is not a journal: {error}") from error
-        if version > SCHEMA_VERSION:
-            raise ChaosError(f"{path} was written by a newer version (schema {version})")
-        if readonly and version == 0:
-            raise ChaosError(f"{path} is not a journal, or was begun just now")
+            self._open(readonly)
+            self._first = self._first_trials()
+        except BaseException as error:
+            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                raise ChaosError(f"{path} is not a journal, or not whole: {error}") from error
+            raise
+
+    def _open(self, readonly: bool) -> None:
+        version = version_of(self._db)
+        if version > VERSION:
+            raise ChaosError(
+                f"{self.path} was written by a newer version (schema {version}, this one knows "
+                f"{VERSION}); read it with the version that wrote it"
+            )
         if not readonly:
             # WAL + NORMAL: a killed process loses nothing; only a power cut could cost the tail.
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        elif version == 0:
+            raise ChaosError(f"{self.path} is not a journal, or was begun just now")
+        elif version < VERSION:
+            with closing(self._db) as older:
+                self._db = _connect(":memory:")
+                older.backup(self._db)
+        upgrade(self._db)
+
+    def _first_trials(self) -> dict[TrialKind, str]:
+        """The trial of each kind that has its first round."""
+        first: dict[TrialKind, str] = {}
+        for trial in self.trials():
+            if trial.rounds:
+                first.setdefault(trial.kind, trial.id)
+        return first
 
     def close(self) -> None:
         """Close the file; what was written is on it."""
@@ -173,10 +185,15 @@ class Journal:
 
     # ------------------------------------------------------------------ writing
 
-    def _write(self, sql: str, values: tuple[Any, ...]) -> None:
+    def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
+        """Execute all of them, or none."""
         with self._lock:
             try:
-                self._db.execute(sql, values)
+                if len(statements) > 1:
+                    self._db.execute("BEGIN IMMEDIATE")
+                with self._db:
+                    for sql, values in statements:
+                        self._db.execute(sql, values)
             except sqlite3.Error as error:
                 raise ChaosError(
                     f"the journal {self.path} cannot be written: {error}; look at that disk's "
@@ -185,39 +202,59 @@ class Journal:
 
     def begin(self, trial: Trial) -> None:
         """Record that a trial starts."""
-        names = Trial.__dataclass_fields__
-        row = [getattr(trial, name) for name in names]
-        for listed in ("expected_violations", "violated"):
-            row[list(names).index(listed)] = json.dumps(getattr(trial, listed))
+        row = {_column(name): getattr(trial, name) for name in Trial.__dataclass_fields__}
+        row["document"] = content_hash(trial.document)
+        for listed in _LISTS:
+            row[listed] = json.dumps(row[listed])
         self._write(
-            f"INSERT INTO trial ({', '.join(names)}) VALUES ({', '.join('?' * len(row))})",
-            tuple(row),
+            ("INSERT OR IGNORE INTO document VALUES (?, ?)", (row["document"], trial.document)),
+            (
+                f"INSERT INTO trial ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+                tuple(row.values()),
+            ),
         )
+        self._running[trial.id] = _Running(trial.kind)
 
     def event(self, trial: str, round_number: int, event: Event) -> None:
-        """Record one event of a round."""
-        self._write(
-            "INSERT INTO event (trial, round, at_ns, kind, lane, name, actor, data)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                trial, round_number, event.at_ns, event.kind, event.lane, event.name,
-                event.actor, json.dumps(event.data, default=str),
-            ),
+        """Record one event of a round; one that comes after its trial has ended has no place."""
+        row = (
+            trial, round_number, event.number, event.at_ns, event.kind, event.lane, event.name,
+            event.actor, json.dumps(event.data, default=str),
         )  # fmt: skip
+        with self._lock:  # also while looking: the round must not be forgotten in between
+            running = self._running.get(trial)
+            if running is not None and running.takes(round_number):
+                self._write((_EVENT, row))
 
     def log(self, trial: str, log: ServiceLog) -> None:
-        """Record what a service wrote around the fault."""
-        self._write(
+        """Record what a service wrote around the fault, in a round that is kept whole."""
+        self._write((
             "INSERT INTO log VALUES (?, ?, ?, ?, ?)",
             (trial, log.round, log.service, log.before_fault, log.after_fault),
-        )
+        ))  # fmt: skip
 
-    def end_round(self, trial: str, ended: Round) -> None:
-        """Record how a round ended."""
-        self._write(
-            "INSERT INTO round VALUES (?, ?, ?, ?, ?)",
-            (trial, ended.number, ended.schedule, ended.verdict, ended.reason),
-        )
+    def end_round(self, trial: str, ended: Round) -> bool:
+        """Record how a round ended; whether it is kept whole, and so may have logs."""
+        with self._lock:
+            running = self._running[trial]
+            first = self._first.setdefault(running.kind, trial)
+            unequal = ended.verdict != Verdict.PASS
+            whole = unequal or (first == trial and not running.ended)
+            statements: list[tuple[str, tuple[Any, ...]]] = [
+                ("UPDATE trial SET rounds=? WHERE id=?", (ended.number, trial))
+            ]
+            if unequal or first == trial:
+                row = (trial, ended.number, ended.schedule, ended.verdict, ended.reason)
+                statements.append(("INSERT INTO round VALUES (?, ?, ?, ?, ?)", row))
+            if not whole:
+                for table in ("event", "log"):
+                    forget = f"DELETE FROM {table} WHERE trial=? AND round=?"
+                    statements.append((forget, (trial, ended.number)))
+            self._write(*statements)
+            running.ended = ended.number
+            if whole:
+                running.whole.add(ended.number)
+            return whole
 
     def end(
         self,
@@ -229,34 +266,56 @@ class Journal:
         reason: str,
         violated: tuple[str, ...] = (),
         reproduce: str = "",
+        note: str = "",
     ) -> None:
-        """Record a trial's verdict; ``reproduce``, when given, is a more exact command."""
-        self._write(
-            "UPDATE trial SET ended_ns=?, rounds=?, verdict=?, reason=?, violated=?,"
-            " reproduce=coalesce(nullif(?, ''), reproduce) WHERE id=?",
-            (ended_ns, rounds, verdict, reason, json.dumps(violated), reproduce, trial),
-        )
+        """Record a trial's verdict.
+
+        ``reproduce``, when given, is a more exact command; ``note`` is told beside the verdict.
+        """
+        with self._lock:
+            self._write((
+                "UPDATE trial SET ended_ns=?, rounds=?, verdict=?, reason=?, violated=?, note=?,"
+                " reproduce=coalesce(nullif(?, ''), reproduce) WHERE id=?",
+                (
+                    ended_ns, rounds, verdict, reason, json.dumps(violated), note, reproduce, trial
+                ),
+            ))  # fmt: skip
+            self._running.pop(trial, None)
 
     def residue(self, found: str) -> None:
         """Record something that was left over after the run."""
-        self._write("INSERT INTO residue VALUES (?)", (found,))
+        self._write(("INSERT INTO residue VALUES (?)", (found,)))
 
     def absorb(self, part: Path) -> None:
-        """Copy everything from another journal; nothing from one that was only begun."""
+        """Copy everything from another journal, or nothing of it; an older one is migrated first.
+
+        Raises:
+            ChaosError: it is not a journal, not whole, or of a newer version; names the file.
+        """
+        Journal(part).close()
         with self._lock:
-            self._db.execute("ATTACH ? AS part", (str(part),))
             try:
-                if self._db.execute("PRAGMA part.user_version").fetchone()[0] == 0:
-                    return
-                for table in ("trial", "round", "log", "residue"):
-                    self._db.execute(f"INSERT INTO main.{table} SELECT * FROM part.{table}")
-                columns = "trial, round, at_ns, kind, lane, name, actor, data"
-                self._db.execute(
-                    f"INSERT INTO main.event ({columns})"
-                    f" SELECT {columns} FROM part.event ORDER BY seq"
-                )
-            finally:
-                self._db.execute("DETACH part")
+                self._db.execute("ATTACH ? AS part", (_address(part, "rw"),))
+                try:
+                    self._db.execute("BEGIN IMMEDIATE")
+                    with self._db:
+                        for table in TABLES:
+                            self._db.execute(self._copying(table))
+                finally:
+                    self._db.execute("DETACH part")
+            except sqlite3.Error as error:
+                raise ChaosError(f"{part} cannot be read into {self.path}: {error}") from error
+            self._first = self._first_trials() | self._first
+
+    def _copying(self, table: str) -> str:
+        """Copies a table of a part. In a migrated file the columns stand in another order."""
+        found = self._db.execute("SELECT name FROM pragma_table_info(?)", (table,))
+        columns = ", ".join(name for (name,) in found if name != "seq")
+        again = "OR IGNORE " if table == "document" else ""
+        return (
+            f"INSERT {again}INTO main.{table} ({columns})"
+            f" SELECT {columns} FROM part.{table} ORDER BY rowid"
+        )
 
     # ------------------------------------------------------------------ reading
 
@@ -267,29 +326,33 @@ class Journal:
 
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, in order of start."""
-        rows = (dict(row) for row in self._read("SELECT * FROM trial ORDER BY started_ns"))
-        lists = ("expected_violations", "violated")
-        return tuple(
-            Trial(**{**row, **{name: tuple(json.loads(row[name])) for name in lists}})
-            for row in rows
-        )
+        documents = {row["hash"]: row["text"] for row in self._read("SELECT * FROM document")}
+        found = []
+        for row in map(dict, self._read("SELECT * FROM trial ORDER BY started_ns, rowid")):
+            row["case"] = row.pop("case_name")
+            row["document"] = documents[row["document"]]
+            for listed in _LISTS:
+                row[listed] = tuple(json.loads(row[listed]))
+            found.append(Trial(**row))
+        return tuple(found)
 
     def rounds(self, trial: str) -> tuple[Round, ...]:
-        """The rounds of a trial, in order."""
+        """The rounds of a trial that are listed, in order."""
         return tuple(
             Round(row["number"], row["schedule"], row["verdict"], row["reason"])
             for row in self._read("SELECT * FROM round WHERE trial=? ORDER BY number", (trial,))
         )
 
     def events(self, trial: str, round_number: int) -> tuple[Event, ...]:
-        """The events of one round, in order."""
+        """The events of one round, in order; none when it was not kept whole."""
         return tuple(
             Event(
                 row["at_ns"], Kind(row["kind"]), row["lane"], row["name"], row["actor"],
-                json.loads(row["data"]),
+                json.loads(row["data"]), row["number"],
             )
             for row in self._read(
-                "SELECT * FROM event WHERE trial=? AND round=? ORDER BY seq", (trial, round_number)
+                "SELECT * FROM event WHERE trial=? AND round=? ORDER BY number, seq",
+                (trial, round_number),
             )
         )  # fmt: skip
 
@@ -305,3 +368,28 @@ class Journal:
     def residues(self) -> tuple[str, ...]:
         """Everything that the audits found left over."""
         return tuple(row["found"] for row in self._read("SELECT found FROM residue"))
+
+
+_EVENT = (
+    "INSERT INTO event (trial, round, number, at_ns, kind, lane, name, actor, data)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+_LISTS = ("expected_violations", "violated")
+"""Fields of a trial that the table holds as JSON."""
+
+
+def _column(name: str) -> str:
+    """Where a field of a trial is; CASE is a word of SQL."""
+    return "case_name" if name == "case" else name
+
+
+def _address(path: Path, mode: str) -> str:
+    """As SQLite wants it: quoted, for a ``#``, ``?`` or ``%`` would lead to another file."""
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def _connect(address: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        address, uri=True, check_same_thread=False, isolation_level=None, timeout=10
+    )

@@ -51,8 +51,16 @@ def parts(results: Path) -> list[Path]:
 
 
 def absorb_parts(journal: Journal, results: Path) -> None:
-    """Move what the processes of a run wrote into its one journal."""
+    """Move what the processes of a run wrote into its one journal.
+
+    A part that cannot be read stays where it is and is told as left over, which makes the run red:
+    its trials are missing.
+    """
     for part in parts(results):
-        journal.absorb(part)
+        try:
+            journal.absorb(part)
+        except ChaosError as error:
+            journal.residue(f"the trials of one process are missing: {error}")
+            continue
         for suffix in ("", "-wal", "-shm"):
             part.with_name(part.name + suffix).unlink(missing_ok=True)
