@@ -88,7 +88,7 @@ def main() -> None:
         controller.arm(where, When.BEFORE, Action.record(), times=None).disarm()
         row("point, armed once and disarmed", "point")
         with_filter = controller.arm(
-            where, When.BEFORE, Action.record(), request="req-2", times=None
+            where, When.BEFORE, Action.record(), requests=("req-2",), times=None
         )
         row("point, armed for another request", "point")
         with_filter.disarm()

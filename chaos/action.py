@@ -35,7 +35,11 @@ class Action:
 
     @classmethod
     def error(cls, exception: str, message: str) -> Action:
-        """Raise ``exception`` (``module:Class``, or the name of a builtin) in the caller."""
+        """Raise ``exception`` (``module:Class``, or the name of a builtin) in the caller.
+
+        Where it turns out that there is no such class, or none that can be made of a message, the
+        call goes on as if nothing were armed and that is no hit.
+        """
         return cls("raise", {"exception": exception, "message": message})
 
     @classmethod
@@ -55,5 +59,8 @@ class Action:
 
     @classmethod
     def record(cls, tell: Iterable[str] = ()) -> Action:
-        """Report only; with the values of the call's arguments named in ``tell``, as text."""
+        """Report only; with the values of the call's arguments named in ``tell``.
+
+        As text, at most 500 characters each; what the call has no argument for is left out.
+        """
         return cls("record", {"tell": list(tell)} if tell else {})

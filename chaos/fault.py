@@ -36,6 +36,10 @@ class Armed(Protocol):
         """How often everything that was asked for was true, whether it acted or not."""
 
     @property
+    def unwanted(self) -> int:
+        """How many calls came to the point but raised where they should return, or reversed."""
+
+    @property
     def state(self) -> Mapping[str, str]:
         """What each service answered: ``armed``, ``pending`` (not imported yet) or ``error: …``."""
 

@@ -15,8 +15,8 @@ class Hit:
 
     ``arm`` is the number of the arm that acted; ``number`` counts that arm's hits from 1; ``at_ns``
     is the machine's monotonic clock, read by the agent itself; ``told`` are the values of the
-    arguments that the arm asked for; ``raised`` is the type of the exception with which the call
-    ended, for a point after it.
+    arguments that the arm asked for, as text; ``raised`` is the type of the exception with which
+    the call ended, for a point after it.
     """
 
     alias: str
@@ -34,6 +34,8 @@ class Hit:
     told: Mapping[str, str] = field(default_factory=dict)
     _free: Event | None = field(default=None, repr=False)
     _let_go: Callable[[], None] = field(default=lambda: None, repr=False)
+    _reported: tuple[object, int] = field(default=(None, 0), repr=False)
+    """By which agent, under which number of its own."""
 
     @property
     def released(self) -> bool:

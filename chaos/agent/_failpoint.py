@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from types import FunctionType, TracebackType
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ._hold import Hold
-from ._resolve import find_exception
 from ._shim import shim, twin
 
 
@@ -31,9 +29,29 @@ class Rule(NamedTuple):  # no dataclass: that would cost every program the impor
     arm: int
     function: str
     when: Literal["before", "after"]
+    raised: bool | None
     requests: list[str] | None
     ask: bool
     action: dict[str, Any]
+
+
+class Reached(NamedTuple):
+    """What a failpoint knows about a call that came to a point.
+
+    ``raised`` is the type of the exception with which it ended, so far; ``arguments`` are those by
+    name, when a rule wants some of them told.
+    """
+
+    request: str | None
+    raised: str
+    arguments: Mapping[str, Any]
+
+
+class Strike(NamedTuple):
+    """What an action needs now that it acts: where the actor may wait, what it gets raised."""
+
+    hold: Hold
+    error: Exception | None
 
 
 class Reporter(Protocol):
@@ -42,7 +60,7 @@ class Reporter(Protocol):
     def request_id(self) -> str | None:
         """Of the current request."""
 
-    def strike(self, rule: Rule, request: str | None, raised: str) -> Hold | None:
+    def strike(self, rule: Rule, reached: Reached) -> Strike | None:
         """Report a hit; None when it shall not act."""
 
 
@@ -60,6 +78,7 @@ class Failpoint:
         self._twin: Callable[..., Any] = twin(function)
         self._rules: tuple[Rule, ...] = ()
         self._filtered = False
+        self._telling = False
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -69,6 +88,7 @@ class Failpoint:
     @rules.setter
     def rules(self, rules: tuple[Rule, ...]) -> None:
         self._filtered = any(rule.requests is not None for rule in rules)
+        self._telling = any("tell" in rule.action for rule in rules)
         self._rules = rules
         if rules:
             self._function.__code__ = self._shim
@@ -84,7 +104,7 @@ class Failpoint:
 
     def call(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Stand in for one call of a function."""
-        visit = self._visit()
+        visit = self._visit(args, keywords)
         if visit is None:
             return self._twin(*args, **keywords)
         for hold in visit.steps():
@@ -97,7 +117,7 @@ class Failpoint:
 
     async def call_async(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Stand in for one call of a coroutine function."""
-        visit = self._visit()
+        visit = self._visit(args, keywords)
         if visit is None:
             return await self._coroutine(args, keywords)
         for hold in visit.steps():
@@ -116,7 +136,7 @@ class Failpoint:
         self, args: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Generator[Any, Any, Any]:
         """Stand in for one run of a generator: *before* is its first step, *after* its end."""
-        visit = self._visit()
+        visit = self._visit(args, keywords)
         if visit is None:
             return (yield from self._twin(*args, **keywords))
         for hold in visit.steps():
@@ -127,7 +147,7 @@ class Failpoint:
                 visit.value = yield from self._twin(*args, **keywords)
         return visit.result()
 
-    def _visit(self) -> Visit | None:
+    def _visit(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Visit | None:
         """None when no rule concerns this call."""
         if guard.busy:
             return None
@@ -140,7 +160,14 @@ class Failpoint:
             # The function may be the one that starts the request: look again when it returned.
             or (request is None and rule.when == "after")
         ]
-        return Visit(rules, request, self._reporter) if rules else None
+        if not rules:
+            return None
+        arguments = self._named(args, keywords) if self._telling else {}
+        return Visit(rules, request, arguments, self._reporter)
+
+    def _named(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+        names = self._code.co_varnames[: self._code.co_argcount]
+        return {**dict(zip(names, args, strict=False)), **keywords}  # args may go on: *rest
 
 
 class Visit:
@@ -149,9 +176,16 @@ class Visit:
     As a context manager it takes down how the original call ended.
     """
 
-    def __init__(self, rules: list[Rule], request: str | None, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        rules: list[Rule],
+        request: str | None,
+        arguments: Mapping[str, Any],
+        reporter: Reporter,
+    ) -> None:
         self._rules = rules
         self._request = request
+        self._arguments = arguments
         self._reporter = reporter
         self._calls_due = 1
         self._called = False
@@ -197,9 +231,10 @@ class Visit:
             if rule.when != when or not self._concerned(rule):
                 continue
             raised = type(self._error).__name__ if self._error is not None else ""
-            hold = self._reporter.strike(rule, self._request, raised)
-            if hold is not None:
-                yield from self._act(rule.action, hold)
+            reached = Reached(self._request, raised, self._arguments)
+            strike = self._reporter.strike(rule, reached)
+            if strike is not None:
+                yield from self._act(rule.action, strike)
 
     def _concerned(self, rule: Rule) -> bool:
         if rule.requests is None:
@@ -208,15 +243,15 @@ class Visit:
             self._request = self._reporter.request_id()
         return (self._request or "") in rule.requests
 
-    def _act(self, action: dict[str, Any], hold: Hold) -> Iterator[Hold]:
+    def _act(self, action: dict[str, Any], strike: Strike) -> Iterator[Hold]:
         match action["word"]:
             case "crash":
                 os.kill(os.getpid(), signal.SIGKILL)
                 os._exit(137)  # the first process of a container is immune to its own SIGKILL
             case "pause" | "delay":
-                yield hold
+                yield strike.hold
             case "raise":
-                self._end(None, _exception(action["exception"], action["message"]))
+                self._end(None, strike.error)
             case "return":
                 self._end(copy.deepcopy(action["value"]), None)
             case "drop":
@@ -227,16 +262,3 @@ class Visit:
     def _end(self, value: Any, error: Exception | None) -> None:
         self._calls_due = 0
         self.value, self._error = value, error
-
-
-def _exception(name: str, message: str) -> Exception:
-    kind = find_exception(name)
-    if kind is None:
-        importlib.import_module(name.rpartition(":")[0])
-        kind = find_exception(name) or RuntimeError
-    try:
-        return kind(message)
-    except TypeError:  # it wants other arguments: make it without asking its constructor
-        error = kind.__new__(kind)
-        error.args = (message,)
-        return error

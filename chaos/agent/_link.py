@@ -7,11 +7,16 @@ From the agent:
 ========= =====================================================================================
 hello     ``token``, ``service``, ``pid``
 states    ``states``: {arm: ``armed`` | ``pending`` | ``error: …``}; with ``ticket`` when asked
-hit       ``hit`` (its number), ``arm``, ``at_ns``, ``thread``, ``request``, ``raised``: an armed
-          point was reached; when the arm says ``ask``, the agent waits for the verdict
+hit       ``hit`` (its number), ``arm``, ``at_ns``, ``thread``, ``request``, ``raised``, ``told``:
+          a call came to an armed point. When the arm says ``ask``, the agent waits for the
+          verdict. Else it has acted, unless the call ended the other way (the arm's ``raised``)
+          or it gives a ``problem``: why it could not
+acted     ``hit``, ``problem``: the answer to a verdict that lets it act. It does, as soon as the
+          strike is recorded, or else it says why it does not
 resumed   ``hit``: the actor that was held there goes on
 functions ``functions``: the armed ones, ``ticket``
-done      ``ticket``
+places    ``places``: {hit: where its thread is}, ``ticket``
+done      ``ticket``; no arm that was to be disarmed has acted since, or will
 ========= =====================================================================================
 
 From the controller:
@@ -19,15 +24,21 @@ From the controller:
 ========= =====================================================================================
 welcome   ``arms``: those that must be in place before the service's first line
 arm       ``arms``, ``ticket``; answered by ``states``
-verdict   ``hit``, ``act``: whether this hit acts. It is sent after the hit was recorded.
+verdict   ``hit``, ``act``: whether this hit may act; if so, ``acted`` follows
+recorded  ``hit``: the strike is in the records, its effect may be seen
 release   ``hit``: let the held actor go on
 disarm    ``arms``: these, or null for all and for letting everyone go; ``ticket`` → ``done``
 list      ``ticket`` → ``functions``
+where     ``hits``, ``ticket`` → ``places``
 ========= =====================================================================================
 
-An arm is {``arm`` (its number), ``function``, ``when``, ``requests``, ``ask``, ``action``}; an
-action is {``word``, …its arguments}. Times are ``time.monotonic_ns()``, which all processes of a
-machine share.
+A strike that is asked for takes two round trips: hit, verdict, acted, recorded. A verdict that
+comes late finds that the call has gone on unstruck; there is no way back from ``acted``, whether
+``recorded`` comes or not. A crash has happened when the connection ends after its ``acted``.
+
+An arm is {``arm`` (its number), ``function``, ``when``, ``raised``, ``requests``, ``ask``,
+``action``}; an action is {``word``, …its arguments}. Times are ``time.monotonic_ns()``, which all
+processes of a machine share.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.machinery
 import sys
 from collections.abc import Iterable, Mapping
@@ -84,6 +85,41 @@ def find_exception(name: str) -> type[Exception] | None:
 
 def _is_exception(found: Any) -> bool:
     return isinstance(found, type) and issubclass(found, Exception)
+
+
+def make_exception(name: str, message: str) -> Exception:
+    """An exception of the class that :func:`find_exception` means, imported if need be.
+
+    Raises:
+        Unresolvable: the class cannot be imported, or nothing be made of it.
+    """
+    try:
+        kind = find_exception(name)
+        if kind is None:
+            importlib.import_module(name.rpartition(":")[0])
+            kind = find_exception(name)
+        assert kind is not None
+    except Unresolvable:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise Unresolvable(
+            f"`{name}` cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    try:
+        made = _made(kind, message)
+        str(made)  # the service is going to
+    except Exception as error:
+        raise Unresolvable(f"`{name}` cannot be made: {type(error).__name__}: {error}") from error
+    return made
+
+
+def _made(kind: type[Exception], message: str) -> Exception:
+    try:
+        return kind(message)
+    except TypeError:  # it wants other arguments: make it without asking its constructor
+        made = kind.__new__(kind)
+        made.args = (message,)
+        return made
 
 
 def find_spec(

@@ -20,8 +20,9 @@ class ArmRequest:
 
     ``occurrence`` is the first matching hit that acts, from 1; ``times`` how many act from there,
     None for all. ``requests`` limits it to these request ids, ``""`` among them meaning "while
-    serving no request". ``services`` overrides the point's pattern. ``alias`` is the name in
-    reports; without it, the function's.
+    serving no request". ``services`` overrides the point's pattern. After a call, ``raised`` limits
+    it to calls that raised (True) or returned (False). ``alias`` is the name in reports; without
+    it, the function's.
     """
 
     point: Point
@@ -32,13 +33,14 @@ class ArmRequest:
     occurrence: int = 1
     times: int | None = 1
     services: str | None = None
+    raised: bool | None = None
 
 
 class Arm:
     """An action that waits at a point, and the hits it has had.
 
-    Any thread may ask it. ``changed`` guards it and is told of every change; ``disarm`` takes it
-    away everywhere.
+    Any thread may ask it and disarm it; only the controller changes it, holding ``changed``, which
+    is told of every change. ``disarm`` takes it away everywhere.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class Arm:
         self._changed = changed
         self._disarm = disarm
         self._matched = 0
+        self._unwanted = 0
+        self._acted = 0
         self._hits: list[Hit] = []
         self._state: dict[str, str] = {}
         self._disarmed = False
@@ -64,7 +68,7 @@ class Arm:
 
     @property
     def hits(self) -> tuple[Hit, ...]:
-        """Those that acted, in the order in which they were reported."""
+        """Those that acted, in the order in which it was known; a crash, when the process ended."""
         return tuple(self._hits)
 
     @property
@@ -73,9 +77,18 @@ class Arm:
         return self._matched
 
     @property
+    def unwanted(self) -> int:
+        """How many calls came to the point but ended the other way: see ``ArmRequest.raised``."""
+        return self._unwanted
+
+    @property
     def state(self) -> Mapping[str, str]:
-        """What each service answered: ``armed``, ``pending`` (not imported yet) or ``error: …``."""
-        return dict(self._state)
+        """What each service answered: ``armed``, ``pending`` (not imported yet) or ``error: …``.
+
+        An error may come late: from the import of the module, or where the action was to be taken.
+        """
+        with self._changed:
+            return dict(self._state)
 
     def wait(self, deadline_s: float | None, *, number: int = 1) -> Hit | None:
         """Wait for the ``number``-th hit that acted.
@@ -87,7 +100,7 @@ class Arm:
             return self._hits[number - 1] if len(self._hits) >= number else None
 
     def disarm(self, deadline_s: float = 5.0) -> None:
-        """Take it away everywhere and let go whom it holds.
+        """Take it away everywhere and let go whom it holds; what has acted till then is a hit.
 
         Raises:
             PointError: a service did not confirm by the deadline.
@@ -99,14 +112,13 @@ class Arm:
     def wire(self) -> dict[str, Any]:
         """What the agents are sent."""
         request = self.request
-        counted = request.times is not None or request.occurrence > 1
         return {
             "arm": self.number,
             "function": request.point.function,
             "when": request.when,
+            "raised": request.raised,
             "requests": request.requests,
-            # Who crashes or is held must be known here first: for the evidence, for the release.
-            "ask": counted or request.action.word in ("crash", "pause"),
+            "ask": self.asks,
             "action": {"word": request.action.word, **request.action.arguments},
         }
 
@@ -115,13 +127,23 @@ class Arm:
         return fnmatchcase(service, self._pattern)
 
     @property
+    def asks(self) -> bool:
+        """Whether the agents ask before each strike."""
+        counted = self.request.times is not None or self.request.occurrence > 1
+        # Who crashes or is held must be known here first: for the evidence, for the release.
+        return counted or self.request.action.word in ("crash", "pause")
+
+    @property
     def remaining(self) -> int | None:
         """How many more hits act; None when all do."""
         times, before = self.request.times, self.request.occurrence - 1
         return None if times is None else times - max(0, self._matched - before)
 
-    def count(self) -> bool:
-        """Take one more match into account; whether it acts."""
+    def count(self, *, raised: bool) -> bool:
+        """Take one more call into account, and how it ended; whether it is to be struck."""
+        if self.request.raised not in (None, raised):
+            self._unwanted += 1
+            return False
         acts = self._matched >= self.request.occurrence - 1 and self.remaining != 0
         self._matched += 1
         return acts

@@ -2,8 +2,8 @@
 
 The services' agents connect to it (the wire is described in ``chaos/agent/_link.py``). It decides
 about every counted hit itself, so occurrences are counted over all matching services and over
-their restarts, and it has recorded a hit before the agent acts on it: a crash cannot outrun its own
-evidence.
+their restarts. A hit is what an agent has said that it acts on, no sooner; and it has been recorded
+before the effect: a crash cannot outrun its own evidence.
 """
 
 from __future__ import annotations
@@ -20,20 +20,28 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
-from chaos.action import Action
 from chaos.errors import NotReady, PointError
 from chaos.failpoints.arm import Arm, ArmRequest, check_known
 from chaos.failpoints.connection import AgentConnection, Refused
 from chaos.hit import Hit
-from chaos.point import Point, When
 
 __all__ = ["Arm", "ArmRequest", "Controller", "Hit"]
 
 _log = logging.getLogger(__name__)
 
 _HOOK = Path(__file__).parents[1] / "agent" / "hook"
+
+
+_Wanted = ParamSpec("_Wanted")
+
+
+def _takes(
+    _: Callable[_Wanted, ArmRequest],
+) -> Callable[[Callable[..., Arm]], Callable[Concatenate[Controller, _Wanted], Arm]]:
+    """Tell type checkers that a method has the parameters of :class:`ArmRequest`."""
+    return lambda method: method
 
 
 _open: weakref.WeakSet[Controller] = weakref.WeakSet()
@@ -52,8 +60,14 @@ class Controller:
     """Listens on ``host`` from construction until :meth:`close`; usable from any thread.
 
     ``request_id_reader`` is ``module:function`` in the services. ``on_hit`` is called on the
-    controller's own thread before the hit acts, so it must be quick and may not arm or disarm;
-    an exception of it is logged.
+    controller's own thread, for every hit: when the agent has said that it acts, and before
+    anybody can see the effect where the agent asks first (every crash, pause and counted hit). So
+    it must be quick and may not arm or disarm, but may release; an exception of it is logged. For a
+    crash it is called before the process dies, and ``Arm.hits`` has it only when it is dead.
+
+    One lock, ``_changed``, guards everything here and in the arms. Only the controller's own thread
+    reads the sockets, changes ``_agents`` and adds hits; any thread may send. ``on_hit`` is called,
+    and agents are waited for, with the lock given back.
     """
 
     def __init__(
@@ -71,7 +85,10 @@ class Controller:
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()  # guards everything below, told of every change
         self._agents: set[AgentConnection] = set()
-        self._arms: dict[int, Arm] = {}  # those that a service which connects now must get
+        self._arms: dict[int, Arm] = {}  # those that may strike: who connects now must get them
+        self._known: weakref.WeakValueDictionary[int, Arm] = weakref.WeakValueDictionary()
+        self._allowed: dict[tuple[AgentConnection, int], tuple[Arm, dict[str, Any]]] = {}
+        self._dying: list[tuple[AgentConnection, Arm, Hit]] = []  # crashes under way
         self._held: dict[tuple[AgentConnection, int], threading.Event] = {}
         self._asked: dict[int, AgentConnection] = {}
         self._answers: dict[int, dict[str, Any]] = {}
@@ -136,22 +153,10 @@ class Controller:
 
     # ------------------------------------------------------------------ arming
 
-    def arm(
-        self,
-        point: Point,
-        when: When,
-        action: Action,
-        *,
-        alias: str = "",
-        requests: tuple[str, ...] | None = None,
-        occurrence: int = 1,
-        times: int | None = 1,
-        services: str | None = None,
-        deadline_s: float = 5.0,
-    ) -> Arm:
-        """Arm one point: :class:`ArmRequest` explains the arguments, :meth:`arm_all` the rest."""
-        wanted = ArmRequest(point, when, action, alias, requests, occurrence, times, services)
-        return self.arm_all([wanted], deadline_s)[0]
+    @_takes(ArmRequest)
+    def arm(self, *wanted: Any, **named: Any) -> Arm:
+        """Arm one point: :class:`ArmRequest` has the arguments, :meth:`arm_all` says the rest."""
+        return self.arm_all([ArmRequest(*wanted, **named)])[0]
 
     def arm_all(self, requests: Iterable[ArmRequest], deadline_s: float = 5.0) -> list[Arm]:
         """Arm many points, one round trip for each connected service that is concerned.
@@ -169,6 +174,7 @@ class Controller:
         ]
         with self._changed:
             self._arms.update({arm.number: arm for arm in arms})
+            self._known.update({arm.number: arm for arm in arms})
             messages = {
                 agent: {"is": "arm", "arms": wires}
                 for agent in self._agents
@@ -190,14 +196,15 @@ class Controller:
             PointError: a service did not confirm by the deadline.
         """
         with self._changed:
-            for arm in self._arms.values():
-                arm._disarmed = True
+            arms = list(self._known.values())
             self._arms.clear()
-            self._changed.notify_all()
-            for held in self._held.values():
-                held.set()
             messages = {agent: {"is": "disarm", "arms": None} for agent in self._agents}
-        self._ask(messages, deadline_s)
+        try:
+            self._withdraw(arms, messages, deadline_s)
+        finally:
+            with self._changed:
+                for held in self._held.values():
+                    held.set()
 
     def _disarm_one(self, arm: Arm, deadline_s: float) -> None:
         self._disarm([arm], deadline_s)
@@ -205,18 +212,36 @@ class Controller:
     def _disarm(self, arms: list[Arm], deadline_s: float) -> None:
         numbers = [arm.number for arm in arms]
         with self._changed:
-            for arm in arms:
-                arm._disarmed = True
-                self._arms.pop(arm.number, None)
-            self._changed.notify_all()
+            for number in numbers:
+                self._arms.pop(number, None)
             messages = {
                 agent: {"is": "disarm", "arms": numbers}
                 for agent in self._agents
                 if any(arm.concerns(agent.service) for arm in arms)
             }
-        self._ask(messages, deadline_s)
-        for hit in itertools.chain.from_iterable(arm.hits for arm in arms):
-            hit.release()
+        try:
+            self._withdraw(arms, messages, deadline_s)
+        finally:
+            for hit in itertools.chain.from_iterable(arm.hits for arm in arms):
+                hit.release()
+
+    def _withdraw(
+        self,
+        arms: list[Arm],
+        messages: Mapping[AgentConnection, dict[str, Any]],
+        deadline_s: float,
+    ) -> None:
+        """Disarm; what the agents did until they confirmed, or died of, is still taken down."""
+        try:
+            self._ask(messages, deadline_s)
+        finally:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: not any(arm in arms for _, arm, _ in self._dying), deadline_s
+                )
+                for arm in arms:
+                    arm._disarmed = True
+                self._changed.notify_all()
 
     def armed(self) -> dict[str, tuple[str, ...]]:
         """Ask every service which of its functions are armed right now; those without any, too.
@@ -231,12 +256,47 @@ class Controller:
             found[agent.service].update(answer["functions"])
         return {service: tuple(sorted(functions)) for service, functions in sorted(found.items())}
 
+    def whereabouts(self, hits: Iterable[Hit], deadline_s: float = 1.0) -> dict[Hit, str]:
+        """Where the thread of each hit is right now, e.g. ``queue:171 Queue.get #7/150``.
+
+        Equal on two calls exactly when the thread was in the same line of the same call both times
+        (so a loop that waits there again and again looks the same). Left out are hits whose agent
+        is dead or silent, whose thread has ended, and those that were followed by another hit of
+        the same thread for the same request. The thread of a coroutine is that of its event loop.
+        """
+        wanted = {hit._reported: hit for hit in hits}
+        with self._changed:
+            messages = {
+                agent: {"is": "where", "hits": numbers}
+                for agent in self._agents
+                if (numbers := [number for owner, number in wanted if owner is agent])
+            }
+        answers, _ = self._exchange(messages, deadline_s)
+        return {
+            wanted[agent, int(number)]: place
+            for agent, answer in answers.items()
+            for number, place in answer["places"].items()
+        }
+
     def _ask(
         self, messages: Mapping[AgentConnection, dict[str, Any]], deadline_s: float
     ) -> dict[AgentConnection, dict[str, Any]]:
         """Send, and wait for the answers of all agents that stay connected."""
+        answers, silent = self._exchange(messages, deadline_s)
+        if silent:
+            raise PointError(
+                f"no answer within {deadline_s:g} s from the failpoint agent of: "
+                f"{', '.join(sorted(silent))}; is the process frozen?"
+            )
+        return answers
+
+    def _exchange(
+        self, messages: Mapping[AgentConnection, dict[str, Any]], deadline_s: float
+    ) -> tuple[dict[AgentConnection, dict[str, Any]], set[str]]:
+        """The answers to messages, and the services that are connected but gave none."""
         with self._changed:
-            asked = {next(self._numbers): agent for agent in messages}
+            present = [agent for agent in messages if agent in self._agents]
+            asked = {next(self._numbers): agent for agent in present}
             self._asked.update(asked)
         for ticket, agent in asked.items():
             agent.send(**messages[agent], ticket=ticket)
@@ -248,12 +308,7 @@ class Controller:
                 for ticket, agent in asked.items()
                 if ticket in self._answers
             }
-        if silent:
-            raise PointError(
-                f"no answer within {deadline_s:g} s from the failpoint agent of: "
-                f"{', '.join(sorted(silent))}; is the process frozen?"
-            )
-        return answers
+        return answers, silent
 
     # ------------------------------------------------------------------ the controller's thread
 
@@ -311,24 +366,42 @@ class Controller:
             self._agents.discard(agent)
             for key in [key for key in self._held if key[0] is agent]:
                 self._held.pop(key).set()
+            for dying in [dying for dying in self._dying if dying[0] is agent]:
+                self._dying.remove(dying)
+                _, arm, hit = dying
+                arm._hits.append(hit)
+            lost = [self._allowed.pop(key)[0] for key in [*self._allowed] if key[0] is agent]
+            for arm in lost:
+                arm._state[agent.service] = "error: its agent left before it acted"
             self._asked = {t: asked for t, asked in self._asked.items() if asked is not agent}
             self._changed.notify_all()
+        for arm in lost:
+            self._withdraw_spent(arm)
 
     def _perform(self, agent: AgentConnection, message: dict[str, Any]) -> None:
         if agent not in self._agents:
             self._welcome(agent, message)
             return
-        if message["is"] == "hit":
-            self._strike(agent, message)
-            return
+        match message["is"]:
+            case "hit":
+                self._reached(agent, message)
+            case "acted":
+                self._acted(agent, message)
+            case "resumed":
+                with self._changed:
+                    held = self._held.pop((agent, message["hit"]), None)
+                    if held is not None:
+                        held.set()
+                    self._changed.notify_all()
+            case _:
+                self._answered(agent, message)
+
+    def _answered(self, agent: AgentConnection, message: dict[str, Any]) -> None:
         with self._changed:
-            if message["is"] == "resumed":
-                held = self._held.pop((agent, message["hit"]), None)
-                if held is not None:
-                    held.set()
             for number, state in message.get("states", {}).items():
-                if int(number) in self._arms:
-                    self._arms[int(number)]._state[agent.service] = state
+                arm = self._known.get(int(number))
+                if arm is not None:
+                    arm._state[agent.service] = state
             if self._asked.pop(message.get("ticket", 0), None):
                 self._answers[message["ticket"]] = message
             self._changed.notify_all()
@@ -346,31 +419,67 @@ class Controller:
             self._agents.add(agent)
             self._changed.notify_all()
 
-    def _strike(self, agent: AgentConnection, message: dict[str, Any]) -> None:
+    def _reached(self, agent: AgentConnection, message: dict[str, Any]) -> None:
+        """A call came to an armed point. An agent that does not ask has decided by itself."""
         with self._changed:
-            arm = self._arms.get(message["arm"])
-            hit = None
-            if arm is not None and arm.count():
-                hit = self._hit(arm, agent, message)
+            arm = self._known.get(message["arm"])
+            asks = arm is None or arm.asks
+            acts = (
+                arm is not None
+                and (not asks or arm.number in self._arms)
+                and arm.count(raised=bool(message["raised"]))
+            )
+            if arm is not None and asks and acts:
+                self._allowed[agent, message["hit"]] = arm, message
                 if arm.remaining == 0:
                     del self._arms[arm.number]
-        if arm is not None and hit is not None:
-            try:
-                self._on_hit(hit)
-            except Exception:
-                _log.exception("on_hit failed for %s", hit)
+            self._changed.notify_all()
+        if asks:
+            agent.send(**{"is": "verdict"}, hit=message["hit"], act=acts)
+        elif arm is not None and acts:
+            self._strike(agent, arm, message, message["problem"])
+
+    def _acted(self, agent: AgentConnection, message: dict[str, Any]) -> None:
+        """An agent that was allowed to act does so, or tells why it cannot."""
+        with self._changed:
+            arm, reached = self._allowed.pop((agent, message["hit"]))
+        self._strike(agent, arm, reached, message["problem"])
+        self._withdraw_spent(arm)  # before the call goes on: its function is as it was
+        agent.send(**{"is": "recorded"}, hit=message["hit"])
+
+    def _strike(
+        self, agent: AgentConnection, arm: Arm, reached: dict[str, Any], problem: str
+    ) -> None:
+        if problem:
             with self._changed:
-                arm._hits.append(hit)
+                arm._state[agent.service] = f"error: {problem}"
                 self._changed.notify_all()
-        if arm is not None and arm.remaining == 0:
-            # Spent. Before the verdict: when the call goes on its function is as it was.
-            for other in [a for a in self._agents if arm.concerns(a.service)]:
-                other.send(**{"is": "disarm"}, arms=[arm.number], ticket=0)
-        agent.send(**{"is": "verdict"}, hit=message["hit"], act=hit is not None)
+            return
+        with self._changed:
+            hit = self._hit(arm, agent, reached)
+        try:
+            self._on_hit(hit)
+        except Exception:
+            _log.exception("on_hit failed for %s", hit)
+        with self._changed:
+            if hit.action == "crash":
+                self._dying.append((agent, arm, hit))
+            else:
+                arm._hits.append(hit)
+            self._changed.notify_all()
+
+    def _withdraw_spent(self, arm: Arm) -> None:
+        """Take an arm away that has no strikes left, unless one that was allowed may yet come."""
+        with self._changed:
+            if arm.remaining != 0 or any(other is arm for other, _ in self._allowed.values()):
+                return
+        for agent in [agent for agent in self._agents if arm.concerns(agent.service)]:
+            agent.send(**{"is": "disarm"}, arms=[arm.number], ticket=0)
 
     def _hit(self, arm: Arm, agent: AgentConnection, message: dict[str, Any]) -> Hit:
         wanted = arm.request
         number = message["hit"]
+        arm._acted += 1
         free = None
         if wanted.action.word == "pause":
             free = self._held[agent, number] = threading.Event()
@@ -384,10 +493,11 @@ class Controller:
             thread=message["thread"],
             request=message["request"],
             arm=arm.number,
-            number=len(arm._hits) + 1,
+            number=arm._acted,
             at_ns=message["at_ns"],
             raised=message["raised"],
-            told=message.get("told", {}),
+            told=message["told"],
             _free=free,
             _let_go=lambda: agent.send(**{"is": "release"}, hit=number),
+            _reported=(agent, number),
         )

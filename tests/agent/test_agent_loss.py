@@ -13,7 +13,7 @@ import pytest
 
 from chaos.action import Action
 from chaos.errors import PointError
-from chaos.failpoints.controller import Controller
+from chaos.failpoints.controller import ArmRequest, Controller
 from chaos.point import When
 
 from .conftest import PROGRAMS, Launch, Service, ServiceDied, point
@@ -154,6 +154,7 @@ def test_a_restarted_service_is_armed_again_with_the_hits_that_remain(
         with pytest.raises(ServiceDied):
             launch().ask("plain(7)")
     assert launch().ask("plain(7)") == 7
+    assert arm.wait(5, number=2) is not None
     assert [hit.number for hit in arm.hits] == [1, 2]
 
 
@@ -171,7 +172,7 @@ def test_a_frozen_service_that_cannot_confirm_is_named(
     service.process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, service.pid, os.WSTOPPED)
     with pytest.raises(PointError, match=r"no answer within 0\.1 s from .* of: shop"):
-        controller.arm(point("plain"), When.BEFORE, Action.record(), deadline_s=0.1)
+        controller.arm_all([ArmRequest(point("plain"), When.BEFORE, Action.record())], 0.1)
 
 
 def test_a_forked_child_of_the_service_is_not_struck(
