@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULT_TARGET = "reference"
 DEFAULT_RESULTS = Path("chaos-results")
 
 # A log or a pipe has no width: do not cut what a person will read there.
@@ -53,8 +52,8 @@ _target = click.option(
     "-t",
     default="",
     metavar=TARGET_METAVAR,
-    help=f"The system under test; default: the plan's own, else {DEFAULT_TARGET}. A file must "
-    "define target().",
+    help="The system under test; default: the plan's own, else the one that is installed. "
+    "A file must define target().",
 )
 _results = click.option(
     "--results",
@@ -77,7 +76,7 @@ def main() -> None:
     must hold once it has recovered. Start with:
 
     \b
-      chaos run                   run the plans that come with the reference, write a report
+      chaos run                   run the plans that are installed, write a report
       chaos points                the points where a fault can strike
       chaos validate my.plan.yaml check a plan without running it
     """
@@ -114,12 +113,12 @@ def run(
     """
     from chaos.engine.session import Case, cases
     from chaos.errors import nearest
-    from chaos.language.catalogue import suites
+    from chaos.language.catalogue import default_target, suites
     from chaos.language.loader import find, load
 
     sources = [
         source
-        for path in find(paths or [suites(target or DEFAULT_TARGET)])
+        for path in find(paths or [suites(target or default_target())])
         for source in load(path)
     ]
     names = {source.plan.name for source in sources}
@@ -141,11 +140,11 @@ def run(
 
 def _by_target(todo: Iterable[Case], target: str) -> dict[str, list[Case]]:
     """The cases of each target, after every word of every plan was checked."""
-    from chaos.language.catalogue import vocabulary
+    from chaos.language.catalogue import default_target, vocabulary
 
     grouped: dict[str, list[Case]] = {}
     for case in todo:
-        name = target or case.plan.target or DEFAULT_TARGET
+        name = target or case.plan.target or default_target()
         case.bind(case.source.words(name) if case.source else vocabulary(name))
         grouped.setdefault(name, []).append(case)
     return grouped
@@ -254,13 +253,14 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
 def validate(paths: Sequence[Path], target: str) -> None:
     """Check plans against a target's vocabulary without running anything."""
     from chaos.errors import PlanError
+    from chaos.language.catalogue import default_target
     from chaos.language.loader import find, load
 
     wrong = 0
     for path in find(paths):
         try:
             for source in load(path):
-                source.bind(source.words(target or source.plan.target or DEFAULT_TARGET))
+                source.bind(source.words(target or source.plan.target or default_target()))
                 out.print(f"[green]✓[/] {path}: {source.plan.name}", highlight=False)
         except PlanError as error:
             wrong += 1
@@ -295,9 +295,9 @@ def points(target: str, word: str) -> None:
     WORD keeps only what contains it.
     """
     from chaos.errors import nearest
-    from chaos.language.catalogue import vocabulary
+    from chaos.language.catalogue import default_target, vocabulary
 
-    words = vocabulary(target or DEFAULT_TARGET)
+    words = vocabulary(target or default_target())
     listed: list[str] = []
     sections: dict[str, dict[str, str]] = {
         "points": {

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
     model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from chaos.point import When
+from chaos.words import Kind, Word
 
 REACH = "reach"
 """Built-in step: wait until the fault that is injected at a point has struck."""
@@ -60,11 +64,15 @@ class Location(Model):
     """
 
     when: When
-    point: str
-    service: str = Field("", description="only in this service (a shell pattern)")
-    actor: str = Field("", description="only while serving the step with this `as` label")
-    occurrence: int = Field(1, ge=1, description="the n-th time that all of this is true")
-    raised: bool = Field(False, description="after: the call raised, instead of returning")
+    point: Annotated[str, Word(Kind.POINT)]
+    service: Annotated[str, Word(Kind.SERVICE)] = Field(
+        "", description="only in this service (a shell pattern)"
+    )
+    actor: Annotated[str, Word(Kind.ACTOR)] = Field(
+        "", description="only while serving the step with this `as` label"
+    )
+    occurrence: StrictInt = Field(1, ge=1, description="the n-th time that all of this is true")
+    raised: StrictBool = Field(False, description="after: the call raised, instead of returning")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -76,10 +84,10 @@ class Location(Model):
                     "location", "`{value}` is no location; write `before POINT` or `after POINT`",
                     {"value": value},
                 )  # fmt: skip
-            return handler({"when": when, "point": point.strip()})
+            return handler({"when": When(when), "point": point.strip()})
         if isinstance(value, Mapping) and "when" not in value:
             sides = [when for when in When if when in value]
-            if len(sides) != 1:
+            if len(sides) != 1 or "point" in value:
                 raise PydanticCustomError(
                     "location", "a location needs exactly one of `before: POINT`, `after: POINT`"
                 )
@@ -113,7 +121,7 @@ class Step(Model):
     operation: str
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str = ""
-    allow: tuple[int, ...] = ()
+    allow: tuple[StrictInt, ...] = ()
     steps: tuple[Step, ...] = ()
     """The actors of ``together``, or the steps of an actor."""
 
@@ -177,11 +185,13 @@ class Injection(Model):
     at: Location | None = None
     do: str
     arguments: dict[str, Any] = Field(default_factory=dict)
-    within: float = Field(
+    within: StrictFloat = Field(
         0.0, ge=0, le=600,
         description="seconds in which it may be reached though nothing is under way (a timer)",
     )  # fmt: skip
-    maybe: bool = Field(False, description="the schedule decides whether it strikes: both are run")
+    maybe: StrictBool = Field(
+        False, description="the schedule decides whether it strikes: both are run"
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -220,14 +230,14 @@ class Schedules(Model):
     ``{every: 500}`` (also those that make no difference, at most 500).
     """
 
-    all: int | None = Field(None, ge=1, description="every one that differs, at most so many")
-    every: int | None = Field(None, ge=1, description="also those that differ in nothing")
-    first: int | None = Field(None, ge=1, description="the first so many")
-    random: int | None = Field(None, ge=1, description="so many at random")
-    pct: int | None = Field(None, ge=1, description="so many by random priorities")
+    all: StrictInt | None = Field(None, ge=1, description="every one that differs, at most so many")
+    every: StrictInt | None = Field(None, ge=1, description="also those that differ in nothing")
+    first: StrictInt | None = Field(None, ge=1, description="the first so many")
+    random: StrictInt | None = Field(None, ge=1, description="so many at random")
+    pct: StrictInt | None = Field(None, ge=1, description="so many by random priorities")
     stated: tuple[str, ...] | None = Field(None, min_length=1, description="these")
-    seed: int = Field(0, ge=0)
-    depth: int = Field(3, ge=1, description="of pct: how many events must come in one order")
+    seed: StrictInt = Field(0, ge=0)
+    depth: StrictInt = Field(3, ge=1, description="of pct: how many events must come in one order")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -283,14 +293,14 @@ class Plan(Model):
     invariants: tuple[str, ...] | None = Field(
         None, description="what must hold; omitted: all invariants of the target"
     )
-    settle: float | None = Field(
+    settle: StrictFloat | None = Field(
         None, gt=0, le=3600,
         description="seconds until everything is at rest; omitted: as the target says",
     )  # fmt: skip
     schedules: Schedules = Field(
         Schedules(all=MOST_SCHEDULES), description="which schedules are run; omitted: all"
     )
-    repeat: int = Field(1, ge=1, le=100_000, description="how often each schedule is run")
+    repeat: StrictInt = Field(1, ge=1, le=100_000, description="how often each schedule is run")
     needs: tuple[str, ...] = Field(
         (), description="capabilities of the target without which it is skipped"
     )
@@ -302,8 +312,8 @@ class Plan(Model):
 
     @model_validator(mode="after")
     def _labels_are_unique(self) -> Self:
-        labels = [actor.label for actor in self.actors() if actor.label]
-        for label in labels:
+        labels = [step.label for step in self._every() if step.label]
+        for label in dict.fromkeys(labels):
             if labels.count(label) > 1:
                 raise PydanticCustomError(
                     "label", "two steps are called `{label}`", {"label": label}
@@ -323,8 +333,12 @@ class Plan(Model):
     def operations(self, *sections: str) -> Iterator[Step]:
         """Every single step of these sections (default: ``during``), in order of mention."""
         for section in sections or ("during",):
+            yield from (s for s in self._every(section) if s.operation not in (TOGETHER, STEPS))
+
+    def _every(self, *sections: str) -> Iterator[Step]:
+        for section in sections or ("given", *Phase):
             for step in getattr(self, section) or ():
-                yield from _single(step)
+                yield from _nested(step)
 
     def document(self) -> dict[str, Any]:
         """The plan in its YAML shape, without what is default."""
@@ -332,11 +346,10 @@ class Plan(Model):
         return whole
 
 
-def _single(step: Step) -> Iterator[Step]:
-    if step.operation not in (TOGETHER, STEPS):
-        yield step
+def _nested(step: Step) -> Iterator[Step]:
+    yield step
     for inner in step.steps:
-        yield from _single(inner)
+        yield from _nested(inner)
 
 
 def step(operation: str, *, label: str = "", allow: tuple[int, ...] = (), **arguments: Any) -> Step:

@@ -34,7 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--chaos-target",
         metavar="NAME|FILE.py",
         help="the system under test: a name, or a Python file that defines target()"
-        " (default: the plan's own `target`, else ini option chaos_target, else reference)",
+        " (default: the plan's own `target`, else ini option chaos_target,"
+        " else the one that is installed)",
     )
     group.addoption(
         "--chaos-results",
@@ -266,8 +267,10 @@ class ChaosState:
     @property
     def default_target(self) -> str:
         """The target when a plan names none."""
-        chosen = self.config.getoption("chaos_target")
-        return str(chosen or self._configured_target or "reference")
+        from chaos.language.catalogue import default_target
+
+        chosen = self.config.getoption("chaos_target") or self._configured_target
+        return str(chosen) if chosen else _without_our_frames(default_target)
 
     @property
     def _configured_target(self) -> str:

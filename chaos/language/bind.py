@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from inspect import Parameter
-from typing import Any
+from itertools import chain
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 
 from chaos.errors import PlanError, nearest
 from chaos.fault import Fault
 from chaos.invariant import BUILT_IN, Invariant
+from chaos.language import arguments
+from chaos.language.arguments import Mention, mentions
 from chaos.language.catalogue import Vocabulary
-from chaos.plan import REACH, TOGETHER, Injection, Location, Plan, Step
+from chaos.language.problem import Path, Problem
+from chaos.plan import REACH, STEPS, TOGETHER, Injection, Phase, Plan, Step
+from chaos.words import Kind
 
-Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong in a plan; ``path`` leads to it in the plan's YAML shape."""
-
-    path: Path
-    message: str
+GIVEN = "given"
+SECTIONS = (GIVEN, *Phase)
 
 
 class UnboundPlan(PlanError):
@@ -39,234 +36,371 @@ class UnboundPlan(PlanError):
 
 @dataclass(frozen=True, slots=True)
 class BoundPlan:
-    """A plan whose every word is known: ready to run."""
+    """A plan whose every word is known."""
 
     plan: Plan
     faults: tuple[tuple[Injection, Fault], ...]
     invariants: tuple[Invariant, ...]
+    missing: tuple[str, ...] = ()
+    """Why this target cannot run it, though it knows its words; empty: it can."""
 
 
 def bind(plan: Plan, words: Vocabulary) -> BoundPlan:
-    """Look up every name in ``plan``.
+    """Look up every name in ``plan``, and check the type of every argument.
 
     Raises:
         UnboundPlan: names every unknown point, service, fault, invariant, operation, argument,
-            actor and bug switch, with the nearest that exists.
+            actor, step and thing that no step makes, with the nearest that exists; and every
+            argument of the wrong type.
     """
-    problems: list[Problem] = []
-    faults: list[tuple[Injection, Fault]] = []
-    for index, injection in enumerate(plan.inject):
-        path: Path = ("inject", index)
-        if injection.at is not None:
-            problems.extend(_check_location(injection.at, (*path, "at"), plan, words))
-        fault = _fault(injection, path, words, problems)
-        if fault is None:
-            continue
-        problems.extend(_check_references(fault, (*path, "do", injection.do), plan, words))
-        faults.append((injection, fault))
-    for section in ("given", "during", "then"):
-        for index, step in enumerate(getattr(plan, section)):
-            path = (section, index)
-            problems.extend(_check_step(step, path, plan, words, _BUILT_IN_STEPS[section]))
-    for index, recovery in enumerate(plan.recover or ()):
-        problems.extend(_check_service(recovery.service, ("recover", index), words))
-    invariants = _invariants(plan, words, problems)
-    problems.extend(_check_bugs(plan, words))
-    if problems:
-        raise UnboundPlan(plan.name, problems)
-    return BoundPlan(plan, tuple(faults), invariants)
+    binding = _Binding(plan, words)
+    read = binding.steps()
+    binding.check_names(read)
+    faults = binding.faults()
+    invariants = binding.invariants()
+    binding.check_bugs()
+    if binding.problems:
+        raise UnboundPlan(plan.title_of_case, binding.problems)
+    return BoundPlan(plan, faults, invariants, tuple(_missing(plan, faults, words)))
 
 
-def _fault(
-    injection: Injection, path: Path, words: Vocabulary, problems: list[Problem]
-) -> Fault | None:
-    model = words.faults.get(injection.do)
-    if model is None:
-        problems.append(
-            Problem(
-                (*path, "do", injection.do),
-                f"there is no fault `{injection.do}`; {nearest(injection.do, words.faults)}",
-            )
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A step that was read: what it uses and makes, by the target's own kinds of word."""
+
+    path: Path
+    uses: tuple[Mention, ...]
+    makes: tuple[Mention, ...]
+
+
+_Actors = list[list[_Read]]
+"""Those who act at the same time, each one step after the other."""
+
+_Thing = tuple[str, str]
+"""Something that a step makes: its kind, and its name."""
+
+
+@dataclass(slots=True)
+class _Binding:
+    """One plan, the words it may use, and what was found wrong so far."""
+
+    plan: Plan
+    words: Vocabulary
+    problems: list[Problem] = field(default_factory=list)
+    _made: dict[str, set[_Thing]] = field(default_factory=dict)
+    """Section → what is made up to its end."""
+    _unknown: set[str] = field(default_factory=set)
+    """Kinds of which something may be made by a step that could not be read; ``*``: any kind."""
+
+    # ------------------------------------------------------------------ steps
+
+    def steps(self) -> dict[str, list[_Actors]]:
+        """Read every step of every section."""
+        return {
+            section: [
+                list(self._actors(step, (section, index)))
+                for index, step in enumerate(getattr(self.plan, section) or ())
+            ]
+            for section in SECTIONS
+        }
+
+    def _actors(self, step: Step, path: Path) -> Iterator[list[_Read]]:
+        """Those who act in one step: one, or all of a ``together``."""
+        if step.operation != TOGETHER or path[0] == GIVEN:
+            yield list(self._step(step, path))
+            return
+        self._check_plain(step, path)
+        if len(step.steps) < 2:
+            self._wrong((*path, TOGETHER), f"`{TOGETHER}` needs at least two actors")
+        for index, actor in enumerate(step.steps):
+            inner = (*path, TOGETHER, index)
+            if actor.operation != STEPS:
+                yield list(self._step(actor, inner))
+                continue
+            self._check_plain(actor, inner, may_be_called=True)
+            if not actor.steps:
+                self._wrong((*inner, STEPS), f"`{STEPS}` must not be empty")
+            yield [
+                read
+                for place, single in enumerate(actor.steps)
+                for read in self._step(single, (*inner, STEPS, place))
+            ]
+
+    def _check_plain(self, step: Step, path: Path, *, may_be_called: bool = False) -> None:
+        """Only an operation of the client gets an answer that can be allowed."""
+        if step.allow:
+            self._wrong((*path, "allow"), f"`{step.operation}` takes no `allow`")
+        if step.label and not may_be_called:
+            self._wrong((*path, "as"), f"`{step.operation}` takes no `as`: name its actors")
+
+    def _step(self, step: Step, path: Path) -> Iterator[_Read]:
+        """Read one single step; nothing when it cannot be read."""
+        where = (*path, step.operation)
+        model = self._model(step, path)
+        if model is None:
+            return
+        read = arguments.read(model, step.arguments, step.operation)
+        if isinstance(read, tuple):
+            self._wrong_inside(where, read)
+            self._unknown |= arguments.kinds_made(model)
+            return
+        found = [Mention(m.word, m.name, (*where, *m.path)) for m in mentions(read)]
+        phase = _phase(path)
+        for mention in found:
+            if mention.word.kind in {*Kind}:
+                self._look_up(mention, phase)
+        own = [mention for mention in found if mention.word.kind not in {*Kind}]
+        yield _Read(
+            where,
+            tuple(mention for mention in own if not mention.word.makes),
+            tuple(mention for mention in own if mention.word.makes),
+        )
+
+    def _model(self, step: Step, path: Path) -> type[BaseModel] | None:
+        """The arguments of a step's operation; None when it cannot stand there."""
+        word, where = step.operation, (*path, step.operation)
+        target = self.words.target
+        if word in (TOGETHER, STEPS, *arguments.BUILT_IN):
+            if path[0] == GIVEN or word not in arguments.BUILT_IN:
+                inside = next((part for part in (STEPS, TOGETHER) if part in path), "")
+                place = f"inside `{inside}`" if inside else f"in `{path[0]}`"
+                self._wrong(where, f"`{word}` cannot stand {place}")
+                return None
+            self._check_plain(step, path, may_be_called=True)
+            if word == REACH:
+                self._check_reach(step, where, _phase(path))
+            return arguments.BUILT_IN[word]
+        if word in target.operations:
+            return arguments.model_of(target.operations[word])
+        self._unknown.add("*")
+        known = [*target.operations]
+        known += [] if path[0] == GIVEN else [TOGETHER, *arguments.BUILT_IN]
+        self._wrong(
+            where, f"target `{target.name}` has no operation `{word}`; {nearest(word, known)}"
         )
         return None
-    if model.located is not None and model.located != (injection.at is not None):
-        need = (
-            "needs an `at`: say before or after which point" if model.located else "takes no `at`"
-        )
-        problems.append(Problem((*path, "do"), f"the fault `{injection.do}` {need}"))
-        return None
-    try:
-        return model.model_validate(injection.arguments)
-    except ValidationError as error:
-        problems.extend(
-            Problem(
-                (*path, "do", injection.do, *item["loc"]),
-                explain(item, tuple(model.model_fields)),
-            )
-            for item in telling(error)
-        )
-        return None
 
+    def _check_reach(self, step: Step, where: Path, phase: Phase) -> None:
+        place = step.arguments.get("point")
+        places = {str(i.at) for i in self.plan.inject if i.at and i.phase is phase}
+        if isinstance(place, str) and place not in places:
+            hint = nearest(place, places) if places else f"`in: {phase}` on an injection says so"
+            self._wrong(where, f"nothing is injected at `{place}` in `{phase}`; {hint}")
 
-def telling(error: ValidationError) -> list[Mapping[str, Any]]:
-    """The errors that say something: a misspelt field is also a missing one, which does not."""
-    every: list[Mapping[str, Any]] = [*error.errors()]
-    telling = [item for item in every if item["type"] not in {"missing", "too_short"}]
-    return telling or every
+    # ------------------------------------------------------------------ what steps make
 
+    def check_names(self, read: Mapping[str, list[_Actors]]) -> None:
+        """What a step uses was made before; what one makes has a name of its own."""
+        whole: set[_Thing] = set()
+        for step in chain(*chain(*chain(*read.values()))):
+            for made in step.makes:
+                if _thing(made) in whole:
+                    self._wrong(made.path, f"two steps make {_a(made.word.kind)} `{made.name}`")
+                whole.add(_thing(made))
+        before: set[_Thing] = set()
+        for section, steps in read.items():
+            for actors in steps:
+                self._check_actors(actors, before, whole)
+                before |= {_thing(made) for step in chain(*actors) for made in step.makes}
+            self._made[section] = set(before)
 
-def explain(error: Mapping[str, Any], fields: Sequence[str]) -> str:
-    """One of pydantic's errors as a sentence, with the nearest of ``fields`` for a wrong name."""
-    word = str(error["loc"][-1]) if error["loc"] else ""
-    match error["type"]:
-        case "extra_forbidden":
-            return f"there is no field `{word}`; {nearest(word, fields)}"
-        case "missing":
-            return f"the field `{word}` is missing"
-        case "too_short":
-            return f"`{word}` must not be empty"
-    message = _SHAPES.get(error["type"]) or str(error["msg"])
-    message = message.replace("Input should be", "must be", 1)
-    return f"`{word}`: {message}" if word else message
+    def _check_actors(self, actors: _Actors, before: set[_Thing], whole: set[_Thing]) -> None:
+        """Actors may use what another one makes at the same time, and what they made themselves."""
+        makes = [{_thing(made) for step in actor for made in step.makes} for actor in actors]
+        every = set[_Thing]().union(*makes)
+        for own, actor in zip(makes, actors, strict=True):
+            known = every - own
+            for step in actor:
+                for use in step.uses:
+                    if _thing(use) not in before:
+                        self._check_use(use, known, whole)
+                known |= {_thing(made) for made in step.makes}
 
+    def _check_use(self, use: Mention, known: set[_Thing], whole: set[_Thing]) -> None:
+        kind, name = use.word.kind, use.name
+        if _thing(use) in known or self._unknown & {kind, "*"}:
+            return
+        if _thing(use) in whole:
+            self._wrong(use.path, f"{_a(kind)} `{name}` is made by a later step only")
+            return
+        others = sorted(other for other, made in whole if made == name)
+        alike = [made for other, made in whole if other == kind]
+        if others:
+            hint = f"it is {_a(others[0])}"
+        else:
+            hint = nearest(name, alike) if alike else f"none makes any {kind}"
+        self._wrong(use.path, f"no step makes {_a(kind)} `{name}`; {hint}")
 
-_SHAPES = {
-    "tuple_type": "must be a list, such as `[…]` or lines that start with `-`",
-    "dict_type": "must be a mapping, such as `{name: value}`",
-    "model_type": "must be a mapping, such as `{name: value}`",
-    "string_type": "must be a word",
-    "string_pattern_mismatch": "may have only a-z, 0-9 and `-`, as in `kill-compute-mid-reboot`",
-}
-"""Kind of pydantic's error → what it says to who writes YAML."""
+    # ------------------------------------------------------------------ faults
 
+    def faults(self) -> tuple[tuple[Injection, Fault], ...]:
+        """Every fault of the plan, where it is one."""
+        found = []
+        for index, injection in enumerate(self.plan.inject):
+            path: Path = ("inject", index)
+            if injection.at is not None:
+                self._look_up_all(injection.at, (*path, "at"), injection.phase)
+            steps = getattr(self.plan, injection.phase)
+            if steps is not None and not steps:  # without `recover`, all that is down is started
+                self._wrong((*path, "in"), f"nothing happens in `{injection.phase}`: give it steps")
+            fault = self._fault(injection, path)
+            if fault is not None:
+                where = (*path, "do", injection.do)
+                self._look_up_all(fault, where, injection.phase)
+                self._check_racing(fault, where, injection.phase)
+                found.append((injection, fault))
+        return tuple(found)
 
-def _check_location(at: Location, path: Path, plan: Plan, words: Vocabulary) -> Iterator[Problem]:
-    yield from _check_point(at.point, path, words)
-    if at.service:
-        yield from _check_service(at.service, (*path, "service"), words)
-    if at.actor:
-        yield from _check_actor(at.actor, (*path, "actor"), plan)
+    def _fault(self, injection: Injection, path: Path) -> Fault | None:
+        where = (*path, "do", injection.do)
+        model = self.words.faults.get(injection.do)
+        if model is None:
+            hint = nearest(injection.do, self.words.faults)
+            self._wrong(where, f"there is no fault `{injection.do}`; {hint}")
+            return None
+        if model.located is not None and model.located != (injection.at is not None):
+            need = "takes no `at`"
+            if model.located:
+                need = "needs an `at`: say before or after which point"
+            self._wrong((*path, "do"), f"the fault `{injection.do}` {need}")
+            return None
+        read = arguments.read(model, injection.arguments, injection.do)
+        if isinstance(read, tuple):
+            self._wrong_inside(where, read)
+            return None
+        return read
 
+    def _check_racing(self, fault: Fault, path: Path, phase: Phase) -> None:
+        """Actors that a fault lists are those of one ``together``: others never meet."""
+        lists: dict[Path, list[str]] = defaultdict(list)
+        for mention in mentions(fault):
+            if mention.word.kind == Kind.ACTOR and isinstance(mention.path[-1], int):
+                lists[mention.path[:-1]].append(mention.name)
+        together = [
+            {actor.label for actor in step.steps}
+            for step in getattr(self.plan, phase) or ()
+            if step.operation == TOGETHER
+        ]
+        known = self._labels(phase)
+        for where, names in lists.items():
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                self._wrong((*path, *where), f"`{twice[0]}` is listed twice")
+            elif {*names} <= known and not any({*names} <= labels for labels in together):
+                told = " and ".join(f"`{name}`" for name in names)
+                self._wrong(
+                    (*path, *where), f"{told} never act at the same time: put them into one "
+                    f"`{TOGETHER}` of `{phase}`",
+                )  # fmt: skip
 
-def _check_point(point: str, path: Path, words: Vocabulary) -> Iterator[Problem]:
-    if point not in words.target.points:
-        yield Problem(
-            path,
-            f"target `{words.target.name}` has no point `{point}`; "
-            f"{nearest(point, words.target.points)} (`chaos points` lists them)",
-        )
+    # ------------------------------------------------------------------ words
 
+    def _look_up_all(self, model: BaseModel, path: Path, phase: Phase) -> None:
+        for mention in mentions(model):
+            self._look_up(Mention(mention.word, mention.name, (*path, *mention.path)), phase)
 
-def _check_service(pattern: str, path: Path, words: Vocabulary) -> Iterator[Problem]:
-    services = words.target.services
-    if not any(fnmatchcase(name, pattern) for name in services):
-        yield Problem(
-            path,
-            f"target `{words.target.name}` has no service `{pattern}`; "
-            f"{nearest(pattern, services)}",
-        )
-
-
-def _check_actor(actor: str, path: Path, plan: Plan) -> Iterator[Problem]:
-    labels = [step.label for step in plan.steps() if step.label]
-    if actor not in labels:
-        hint = nearest(actor, labels) if labels else "give a step in `during` an `as: LABEL`"
-        yield Problem(path, f"no step in `during` is called `{actor}`; {hint}")
-
-
-def _check_references(fault: Fault, path: Path, plan: Plan, words: Vocabulary) -> Iterator[Problem]:
-    for inner, kind, name in fault.references():
-        where = (*path, *inner)
-        match kind:
-            case "point":
-                yield from _check_point(name, where, words)
-            case "service":
-                yield from _check_service(name, where, words)
-            case "actor":
-                yield from _check_actor(name, where, plan)
-            case _:
-                steps = {word for s in plan.steps() for word in (s.operation, s.label) if word}
+    def _look_up(self, mention: Mention, phase: Phase) -> None:
+        """Look up a word that stands in a phase."""
+        name, target = mention.name, self.words.target
+        match mention.word.kind:
+            case Kind.POINT:
+                if name not in target.points:
+                    self._wrong(
+                        mention.path,
+                        f"target `{target.name}` has no point `{name}`; "
+                        f"{nearest(name, target.points)} (`chaos points` lists them)",
+                    )
+            case Kind.SERVICE:
+                if not any(fnmatchcase(service, name) for service in target.services):
+                    self._wrong(
+                        mention.path,
+                        f"target `{target.name}` has no service `{name}`; "
+                        f"{nearest(name, target.services)}",
+                    )
+            case Kind.ACTOR:
+                labels = self._labels(phase)
+                if name not in labels:
+                    hint = nearest(name, labels) if labels else "give one an `as: LABEL`"
+                    until = "in `during`" if phase is Phase.DURING else f"up to `{phase}`"
+                    self._wrong(mention.path, f"no step {until} is called `{name}`; {hint}")
+            case Kind.STEP:
+                steps = {
+                    word for s in self.plan.operations(phase) for word in (s.operation, s.label)
+                }
+                steps |= {actor.label for actor in self.plan.actors(phase)} | {phase.value}
+                steps.discard("")
                 if name not in steps:
-                    yield Problem(
-                        where, f"`during` has no step `{name}`; {nearest(name, steps)}"
-                    )  # fmt: skip
+                    self._wrong(
+                        mention.path, f"`{phase}` has no step `{name}`; {nearest(name, steps)}"
+                    )
+            case _:
+                self._check_use(mention, self._made[phase], self._made[Phase.THEN])
 
+    def _labels(self, phase: Phase) -> set[str]:
+        """The actors whose requests may be served in a phase: its own, and earlier ones'."""
+        phases = [*Phase][: [*Phase].index(phase) + 1]
+        return {actor.label for p in phases for actor in self.plan.actors(p) if actor.label}
 
-_BUILT_IN_STEPS = {"given": (), "during": (TOGETHER, REACH), "then": (TOGETHER,)}
-"""Where the built-in steps mean something: faults can be reached only while they are armed."""
+    # ------------------------------------------------------------------ invariants
 
-
-def _check_step(
-    step: Step, path: Path, plan: Plan, words: Vocabulary, built_in: Sequence[str]
-) -> Iterator[Problem]:
-    if step.operation in (TOGETHER, REACH) and step.operation not in built_in:
-        place = f"inside `{TOGETHER}`" if TOGETHER in path else f"in `{path[0]}`"
-        yield Problem((*path, step.operation), f"`{step.operation}` cannot stand {place}")
-        return
-    if step.operation == TOGETHER:
-        for index, inner in enumerate(step.together):
-            yield from _check_step(inner, (*path, TOGETHER, index), plan, words, ())
-        return
-    if step.operation == REACH:
-        point = str(step.arguments.get("point", ""))
-        places = [str(injection.at) for injection in plan.inject if injection.at]
-        if point not in places:
-            yield Problem(
-                (*path, REACH), f"nothing is injected at `{point}`; {nearest(point, places)}"
-            )
-        return
-    operation = words.target.operations.get(step.operation)
-    if operation is None:
-        yield Problem(
-            (*path, step.operation),
-            f"target `{words.target.name}` has no operation `{step.operation}`; "
-            f"{nearest(step.operation, [*words.target.operations, TOGETHER, REACH])}",
+    def invariants(self) -> tuple[Invariant, ...]:
+        """The invariants of the target that the plan wants judged."""
+        if self.plan.invariants is None:
+            return tuple(self.words.invariants.values())
+        for index, name in enumerate(self.plan.invariants):
+            self._check_invariant(name, ("invariants", index))
+        chosen = dict.fromkeys(self.plan.invariants)
+        return tuple(
+            self.words.invariants[name] for name in chosen if name in self.words.invariants
         )
-        return
-    parameters = operation.parameters
-    unknown = [name for name in step.arguments if name not in parameters]
-    for name in unknown:
-        yield Problem(
-            (*path, step.operation, name),
-            f"`{step.operation}` has no argument `{name}`; {nearest(name, parameters)}",
-        )
-    for name, parameter in parameters.items():
-        needed = parameter.default is Parameter.empty and name not in step.arguments
-        if needed and not unknown:
-            yield Problem(
-                (*path, step.operation), f"`{step.operation}` needs the argument `{name}`"
-            )
+
+    def check_bugs(self) -> None:
+        """Each bug names the invariants that see it; the target may lack the switch."""
+        for bug, violated in self.plan.bugs.items():
+            if not violated:
+                self._wrong(("bugs", bug), "name the invariants that must see this bug")
+            for index, name in enumerate(violated):
+                self._check_invariant(name, ("bugs", bug, index))
+
+    def _check_invariant(self, name: str, path: Path) -> None:
+        known = [*self.words.invariants, *BUILT_IN]
+        if name not in known:
+            self._wrong(path, f"there is no invariant `{name}`; {nearest(name, known)}")
+
+    # ------------------------------------------------------------------ what was found
+
+    def _wrong(self, path: Path, message: str) -> None:
+        self.problems.append(Problem(path, message))
+
+    def _wrong_inside(self, path: Path, problems: Sequence[Problem]) -> None:
+        self.problems += [Problem((*path, *p.path), p.message) for p in problems]
 
 
-def _invariants(plan: Plan, words: Vocabulary, problems: list[Problem]) -> tuple[Invariant, ...]:
-    if plan.invariants is None:
-        return tuple(words.invariants.values())
-    chosen = []
-    for index, name in enumerate(plan.invariants):
-        if name in words.invariants:
-            chosen.append(words.invariants[name])
-        elif name not in BUILT_IN:
-            problems.append(Problem(("invariants", index), _no_invariant(name, words)))
-    return tuple(chosen)
+def _missing(
+    plan: Plan, faults: Sequence[tuple[Injection, Fault]], words: Vocabulary
+) -> Iterator[str]:
+    target = words.target
+    for need in plan.needs:
+        if need not in target.capabilities:
+            hint = nearest(need, target.capabilities)
+            yield f"target `{target.name}` has no capability `{need}`; {hint}"
+    needed = {(i.do, f.needs) for i, f in faults if f.needs}
+    for word, need in sorted(needed):
+        if need not in target.capabilities and need not in plan.needs:
+            yield f"the fault `{word}` needs `{need}`, which target `{target.name}` has not"
 
 
-def _no_invariant(name: str, words: Vocabulary) -> str:
-    return f"there is no invariant `{name}`; {nearest(name, [*words.invariants, *BUILT_IN])}"
+def _phase(path: Path) -> Phase:
+    """The phase of a step; what is given is there while anything happens."""
+    return Phase.DURING if path[0] == GIVEN else Phase(str(path[0]))
 
 
-def _check_bugs(plan: Plan, words: Vocabulary) -> Iterator[Problem]:
-    for bug, violated in plan.bugs.items():
-        if bug not in words.target.bugs:
-            yield Problem(
-                ("bugs", bug),
-                f"target `{words.target.name}` has no bug switch `{bug}`; "
-                f"{nearest(bug, words.target.bugs)}",
-            )
-        if not violated:
-            yield Problem(("bugs", bug), "name the invariants that must see this bug")
-        for index, name in enumerate(violated):
-            if name not in words.invariants and name not in BUILT_IN:
-                yield Problem(("bugs", bug, index), _no_invariant(name, words))
+def _thing(mention: Mention) -> _Thing:
+    return mention.word.kind, mention.name
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
 
 
 def _dotted(path: Path) -> str:

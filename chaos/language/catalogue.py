@@ -43,6 +43,7 @@ class Vocabulary:
     target: Target
     faults: Mapping[str, type[Fault]]
     invariants: Mapping[str, Invariant]
+    """The target's own, and those of its file or of an installed library."""
 
 
 def _entries(group: str) -> dict[str, EntryPoint]:
@@ -55,11 +56,20 @@ def _load(entry: EntryPoint) -> Any:
     except ImportError as error:
         hint = shadowing() or (
             "If a package is missing, install the extra that brings it: "
-            "`pip install control-plane-chaos[reference]`."
+            f"`pip install {_extra(entry)}`."
         )
         raise CatalogueError(
             f"`{entry.name}` ({entry.value}) cannot be imported: {error}.\n{hint}"
         ) from error
+
+
+def _extra(entry: EntryPoint) -> str:
+    """``distribution[extra]``: the extra that is called like what could not be imported, if any."""
+    metadata = entry.dist.metadata if entry.dist else None
+    if metadata is None:
+        return "NAME[EXTRA]"
+    extras = metadata.get_all("Provides-Extra") or []
+    return f"{metadata['Name']}[{entry.name if entry.name in extras else 'EXTRA'}]"
 
 
 def shadowing() -> str:
@@ -172,16 +182,36 @@ def make(target: str) -> Vocabulary:
             factory: Callable[[], Target] | None = getattr(module, name, None)
             if factory is None:
                 raise CatalogueError(f"{module.__file__} defines no function `{name}()`")
-            return Vocabulary(factory(), faults(), collect(module))
+            return _words(factory(), collect(module))
     known = _entries(TARGETS)
     if target not in known:
         raise CatalogueError(
             f"there is no target `{target}`; {nearest(target, known)} "
             "(or give your own: `--target path/to/system.py`)"
         )
-    found = _load(known[target])()
     library = _entries(INVARIANTS).get(target)
-    return Vocabulary(found, faults(), collect(_load(library)) if library else {})
+    return _words(_load(known[target])(), collect(_load(library)) if library else {})
+
+
+def _words(target: Target, beside: Mapping[str, Invariant]) -> Vocabulary:
+    """The target's own invariants count where one ``beside`` it has the same name."""
+    return Vocabulary(target, faults(), {**beside, **target.invariants})
+
+
+def default_target() -> str:
+    """The target of plans that name none, where nobody else says which: the one that is installed.
+
+    Raises:
+        CatalogueError: none is installed, or several are.
+    """
+    known = sorted(_entries(TARGETS))
+    if len(known) == 1:
+        return known[0]
+    found = f"{len(known)} are installed: {', '.join(known)}" if known else "none is installed"
+    raise CatalogueError(
+        f"which target? {found}; say it with `--target` (pytest: `--chaos-target`), or as "
+        "`target:` in the plan"
+    )
 
 
 def suites(target: str) -> Path:

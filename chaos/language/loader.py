@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from chaos.errors import PlanError
-from chaos.language.bind import BoundPlan, Problem, UnboundPlan, bind, explain, telling
+from chaos.language import problem
+from chaos.language.bind import SECTIONS, BoundPlan, UnboundPlan, bind
 from chaos.language.catalogue import CatalogueError, Vocabulary, vocabulary
-from chaos.plan import Injection, Location, Model, Plan, Recovery, Step
+from chaos.language.document import Document, documents, read
+from chaos.language.matrix import CASE, MATRIX, NoMatrix, expand
+from chaos.language.problem import Problem
+from chaos.plan import STEPS, TOGETHER, Injection, Location, Plan, Schedules
 
 SUFFIXES = (".plan.yaml", ".plan.yml")
-MAX_BYTES = 1_000_000
+MOST_STEPS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A plan with the document it came from, so that errors can name lines."""
+    """A plan with the document it came from, so that errors can name lines.
+
+    A document with a matrix is the source of many plans, one for each case.
+    """
 
     plan: Plan
     path: Path
-    document: CommentedMap
+    document: Document
 
     @property
     def line(self) -> int:
-        """Line of the file on which the plan starts, from 1."""
-        return int(self.document.lc.line) + 1
+        """Line of the file on which the document starts, from 1."""
+        return self.document.line()
 
     def words(self, target: str) -> Vocabulary:
         """What :func:`chaos.language.catalogue.vocabulary` gives for ``target``.
@@ -46,23 +50,24 @@ class Source:
         except CatalogueError as error:
             if target != self.plan.target:
                 raise
-            line = _line(self.document, ["target"])
+            line = self.document.line(("target",))
             raise PlanError(f"{self.path}:{line}: {error}") from None
 
     def bind(self, words: Vocabulary) -> BoundPlan:
         """Look up every word; see :func:`chaos.language.bind.bind`.
 
         Raises:
-            PlanError: the words that do not exist, each with file and line.
+            PlanError: what is wrong, each with file and line.
         """
         try:
             return bind(self.plan, words)
         except UnboundPlan as error:
-            raise PlanError(_report(self.path, self.document, error.problems)) from None
+            case = self.plan.case if MATRIX in self.document.value else ""
+            raise _error(self.path, self.document, error.problems, case) from None
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
-    """The plan files among ``paths``: files as they are, folders searched, sorted.
+    """The plan files among ``paths``: files as they are, folders searched, sorted; each once.
 
     Raises:
         PlanError: a path does not exist, or there is no plan file at all.
@@ -78,112 +83,102 @@ def find(paths: Iterable[Path]) -> list[Path]:
             raise PlanError(f"{path}: no such file or folder")
     if not found:
         raise PlanError(f"no *.plan.yaml in {', '.join(map(str, paths))}")
-    return list(dict.fromkeys(found))
+    once: dict[Path, Path] = {}
+    for path in found:
+        once.setdefault(path.resolve(), path)
+    return list(once.values())
 
 
 def load(path: Path) -> list[Source]:
-    """Every plan in a file; documents are separated by ``---``.
+    """Every plan in a file, and every case of those with a matrix; ``---`` separates documents.
 
     Raises:
         PlanError: it cannot be read, is not YAML, or is not a plan; says where.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise PlanError(f"{path}: larger than {MAX_BYTES} bytes, which no plan is")
-    try:
-        documents = _documents(path.read_text("utf-8"), path)
-    except UnicodeDecodeError as error:
-        raise PlanError(f"{path}: not valid YAML: {error}") from None
-    if not documents:
-        raise PlanError(f"{path}: empty; a plan needs at least `plan`, `during` and `inject`")
-    return [_parse(path, document) for document in documents]
+    sources = [
+        source for document in documents(read(path), path) for source in _sources(path, document)
+    ]
+    if not sources:
+        raise PlanError(f"{path}:1: empty; a plan needs at least `plan`, `during` and `inject`")
+    return sources
 
 
 def parse(text: str, path: Path) -> Source:
     """The one plan in ``text``; errors call it ``path``.
 
     Raises:
-        PlanError: it is not YAML, or not a plan.
+        PlanError: it is not YAML, or not one plan.
     """
-    return _parse(path, _documents(text, path)[0])
+    sources = [s for document in documents(text, path) for s in _sources(path, document)]
+    if len(sources) != 1:
+        raise PlanError(f"{path}:1: {len(sources)} plans, where one is wanted")
+    return sources[0]
 
 
-def _documents(text: str, path: Path) -> list[Any]:
-    yaml = YAML(typ="rt")  # builds plain containers only; an unknown tag makes no object
+def unique(sources: Iterable[Source]) -> list[Source]:
+    """The same sources: no two documents have plans of one name.
+
+    Raises:
+        PlanError: two have; names both places.
+    """
+    sources = list(sources)
+    first: dict[str, str] = {}
+    wrong: dict[str, None] = {}
+    for source in sources:
+        name, place = source.plan.name, f"{source.path}:{source.line}"
+        if first.setdefault(name, place) != place:
+            wrong[f"{place}: there is already a plan `{name}`, at {first[name]}; rename one"] = None
+    if wrong:
+        raise PlanError("\n".join(wrong))
+    return sources
+
+
+def _sources(path: Path, document: Document) -> Iterator[Source]:
+    if not isinstance(document.value, dict):
+        raise PlanError(
+            f"{path}:{document.line()}: a plan is a mapping that starts with `plan: NAME`"
+        )
     try:
-        return [document for document in yaml.load_all(text) if document is not None]
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f"{mark.line + 1}:" if mark else ""
-        raise PlanError(f"{path}:{line} not valid YAML: {error.problem or error}") from None
-    except YAMLError as error:
-        raise PlanError(f"{path}: not valid YAML: {error}") from None
+        for case in expand(document.value):
+            yield Source(_plan(path, document, case), path, document)
+    except NoMatrix as error:
+        raise _error(path, document, error.problems) from None
 
 
-def _parse(path: Path, document: Any) -> Source:
-    if not isinstance(document, CommentedMap):
-        raise PlanError(f"{path}:1: a plan is a mapping that starts with `plan: NAME`")
+def _plan(path: Path, document: Document, case: Mapping[str, Any]) -> Plan:
+    label = str(case.get(CASE, "")) if MATRIX in document.value else ""
+    places = [place for section in SECTIONS for place in _steps(case.get(section), (section,))]
+    if len(places) > MOST_STEPS:
+        many = f"{len(places)} steps; at most {MOST_STEPS} are allowed"
+        raise _error(path, document, [Problem(places[MOST_STEPS], many)], label)
     try:
-        return Source(Plan.model_validate(_plain(document)), path, document)
+        return Plan.model_validate(case)
     except ValidationError as error:
-        problems = [
-            Problem(_yaml_path(item["loc"]), explain(item, _fields_at(item["loc"])))
-            for item in telling(error)
-        ]
-        raise PlanError(_report(path, document, problems)) from None
+        raise _error(path, document, problem.in_plan(error, _FIELDS), label) from None
 
 
-def _plain(node: Any) -> Any:
-    if isinstance(node, CommentedMap):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
-    if isinstance(node, bool) or node is None:
-        return node
-    for kind in (int, float, str):  # ruamel's scalars remember their spelling; a plan does not
-        if isinstance(node, kind):
-            return kind(node)
-    return str(node)
+def _steps(steps: Any, path: problem.Path) -> Iterator[problem.Path]:
+    """Where each single step is, those of actors too."""
+    for index, step in enumerate(steps if isinstance(steps, list) else ()):
+        inner = [name for name in (TOGETHER, STEPS) if isinstance(step, dict) and name in step]
+        if not inner:
+            yield (*path, index)
+        for name in inner:
+            yield from _steps(step[name], (*path, index, name))
 
 
-def _yaml_path(location: Sequence[str | int]) -> tuple[str | int, ...]:
-    return tuple("plan" if part == "name" else part for part in location)
+_FIELDS = {
+    place: [field.alias or name for name, field in model.model_fields.items()]
+    for place, model in {
+        "": Plan, "inject": Injection, "inject.at": Location, "schedules": Schedules,
+    }.items()
+}  # fmt: skip
+"""What may be written where, for the nearest of a misspelt word."""
 
 
-def _fields_at(location: Sequence[str | int]) -> list[str]:
-    model: type[Model] = Plan
-    match location[:1], "at" in location:
-        case (("given" | "during" | "then",), _):
-            model = Step
-        case (("inject",), True):
-            model = Location
-        case (("inject",), False):
-            model = Injection
-        case (("recover",), _):
-            model = Recovery
-    if len(location) == 1:
-        model = Plan
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _report(path: Path, document: CommentedMap, problems: Sequence[Problem]) -> str:
-    found = sorted({(_line(document, problem.path), problem.message) for problem in problems})
-    return "\n".join(f"{path}:{line}: {message}" for line, message in found)
-
-
-def _line(document: CommentedMap, path: Sequence[str | int]) -> int:
-    """Line (from 1) of the deepest part of ``path`` that the document has."""
-    node: Any = document
-    line = int(document.lc.line)
-    for part in path:
-        if isinstance(node, CommentedMap):
-            # A step's inner path may name what YAML writes on the same line.
-            if part not in node:
-                continue
-            line = int(node.lc.key(part)[0])
-            node = node[part]
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = int(node.lc.item(part)[0])
-            node = node[part]
-        else:
-            break
-    return line + 1
+def _error(
+    path: Path, document: Document, problems: Iterable[Problem], case: str = ""
+) -> PlanError:
+    told = f" (case `{case}`)" if case else ""
+    found = sorted({(document.line(found.path), found.message) for found in problems})
+    return PlanError("\n".join(f"{path}:{line}: {message}{told}" for line, message in found))
