@@ -17,7 +17,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from chaos.engine.session import Case, Session
+from chaos.engine.case import Case
+from chaos.engine.session import Session
 from chaos.journal import Journal
 from chaos.language.loader import find, load
 

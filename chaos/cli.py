@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,8 +16,9 @@ from rich.table import Table
 from chaos.errors import ChaosError
 
 if TYPE_CHECKING:
-    from chaos.engine.session import Case
+    from chaos.engine.case import Case
     from chaos.journal import Trial
+    from chaos.plan import Schedules
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,7 +94,23 @@ def main() -> None:
     help="Only with this bug switch on; repeatable. Default: off, then each switch of the plan.",
 )  # fmt: skip
 @click.option("--no-bugs", is_flag=True, help="Only with all bug switches off.")
-@click.option("--order", default="", metavar="'A B ...'", help="Only this order of a race.")
+@click.option(
+    "--case", "only_cases", multiple=True, metavar="NAME", help="Only this case of a matrix."
+)
+@click.option(
+    "--schedule", default="", metavar="'A B ...'",
+    help="Only this schedule: the choices, as a report tells them.",
+)  # fmt: skip
+@click.option(
+    "--schedules", default="", metavar="WHICH",
+    help="Other schedules than the plan says: all, a number, '{random: 100, seed: 7}', "
+    "'{pct: 100}', '{every: 500}'.",
+)  # fmt: skip
+@click.option(
+    "--sample", default=0, metavar="N",
+    help="Beside the schedules that make a difference, run N random ones as a check.",
+)  # fmt: skip
+@click.option("--require", is_flag=True, help="A case that the target cannot run is red.")
 @click.option("--keep", is_flag=True, help="Keep the run directory (logs, databases).")
 @_tells_errors
 def run(
@@ -102,7 +120,11 @@ def run(
     only: Sequence[str],
     bugs: Sequence[str],
     no_bugs: bool,
-    order: str,
+    only_cases: Sequence[str],
+    schedule: str,
+    schedules: str,
+    sample: int,
+    require: bool,
     keep: bool,
 ) -> None:
     """Run plans and write journal, HTML report and JUnit file.
@@ -111,31 +133,50 @@ def run(
     on, which must FAIL and name the defect. Exit status 0 only if every verdict is as expected.
     Without PLAN or FOLDER, runs all plans that are installed for the target.
     """
-    from chaos.engine.session import Case, cases
+    from chaos.engine.case import cases, check_switches
     from chaos.errors import nearest
     from chaos.language.catalogue import default_target, suites
-    from chaos.language.loader import find, load
+    from chaos.language.loader import find, load, unique
 
-    sources = [
+    sources = unique(
         source
         for path in find(paths or [suites(target or default_target())])
         for source in load(path)
-    ]
+    )
     names = {source.plan.name for source in sources}
     for name in only:
         if name not in names:
             raise ChaosError(f"there is no plan `{name}` in these files; {nearest(name, names)}")
-    todo: list[Case] = []
-    for source in sources:
-        if only and source.plan.name not in only:
-            continue
-        if bugs:
-            chosen = [Case(source.plan, bug, source, order) for bug in bugs]
-        else:
-            every = cases(source, bugs=not no_bugs)
-            chosen = [Case(case.plan, case.bug, source, order) for case in every]
-        todo += chosen
-    sys.exit(_run(todo, target, results, keep))
+    chosen = [source for source in sources if not only or source.plan.name in only]
+    known_cases = {source.plan.case for source in chosen if source.plan.case}
+    for name in only_cases:
+        if name not in known_cases:
+            raise ChaosError(f"there is no case `{name}` of a matrix; {nearest(name, known_cases)}")
+    every = [
+        case
+        for source in chosen
+        if not only_cases or source.plan.case in only_cases
+        for case in cases(source, bugs=not no_bugs)
+    ]
+    check_switches(bugs, every)
+    wanted = _schedules(schedule, schedules)
+    todo = [
+        replace(case, schedules=wanted, sample=sample)
+        for case in every
+        if not bugs or case.bug in bugs
+    ]
+    sys.exit(_run(todo, target, results, keep=keep, require=require))
+
+
+def _schedules(schedule: str, which: str) -> Schedules | None:
+    """What was asked for on the command line; None: what the plan says."""
+    from chaos.language.loader import schedules
+
+    if schedule and which:
+        raise ChaosError("give either --schedule or --schedules")
+    return (
+        schedules([schedule] if schedule else which, "--schedules") if schedule or which else None
+    )
 
 
 def _by_target(todo: Iterable[Case], target: str) -> dict[str, list[Case]]:
@@ -150,7 +191,14 @@ def _by_target(todo: Iterable[Case], target: str) -> dict[str, list[Case]]:
     return grouped
 
 
-def _run(todo: Sequence[Case], target: str, results: Path, keep: bool = False) -> int:
+def _run(
+    todo: Sequence[Case],
+    target: str,
+    results: Path,
+    *,
+    keep: bool = False,
+    require: bool = False,
+) -> int:
     """Run cases with progress, write the reports, print the table; the exit status."""
     from rich.progress import (
         BarColumn,
@@ -196,7 +244,8 @@ def _run(todo: Sequence[Case], target: str, results: Path, keep: bool = False) -
         trials = journal.trials()
         residues = journal.residues()
     _summary(trials, residues, written)
-    return 0 if all(trial.as_expected for trial in trials) and not residues else 1
+    red = any(t.unexpected or (require and t.skipped) for t in trials)
+    return 1 if red or residues else 0
 
 
 def _mark(trial: Trial) -> str:
@@ -368,7 +417,7 @@ def replay(trial: str, journal: Path, emit: bool, results: Path) -> None:
 
     A race that failed is run again in the very order in which it failed.
     """
-    from chaos.engine.session import Case
+    from chaos.engine.case import Case
     from chaos.journal import Journal
     from chaos.language.loader import parse
 
@@ -384,4 +433,5 @@ def replay(trial: str, journal: Path, emit: bool, results: Path) -> None:
         return
     source = parse(chosen.document, Path(chosen.location.rpartition(":")[0] or "replay.plan.yaml"))
     failed = rounds[-1].schedule if rounds and rounds[-1].verdict != "PASS" else ""
-    sys.exit(_run([Case(source.plan, chosen.bug, source, failed)], chosen.target, results))
+    case = Case(source.plan, chosen.bug, source, _schedules(failed, ""))
+    sys.exit(_run([case], chosen.target, results))

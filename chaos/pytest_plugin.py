@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from chaos.engine.session import Case, Session
+    from chaos.engine.case import Case
+    from chaos.engine.session import Session
     from chaos.journal import Journal
     from chaos.language.bind import BoundPlan
-    from chaos.plan import Plan
-    from chaos.verdict import Outcome
+    from chaos.language.catalogue import Vocabulary
+    from chaos.plan import Plan, Schedules
+    from chaos.verdict import Expectation, Outcome
 
 T = TypeVar("T")
 SUFFIXES = (".plan.yaml", ".plan.yml")
@@ -56,10 +59,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="collect plans only with this bug switch on; repeatable",
     )
     group.addoption(
-        "--chaos-order",
+        "--chaos-schedule",
         metavar="'A B ...'",
         default="",
-        help="execute only this order of a race",
+        help="execute only this schedule: the choices, as a report tells them",
+    )
+    group.addoption(
+        "--chaos-schedules",
+        metavar="WHICH",
+        default="",
+        help="other schedules than the plans say: all, a number, '{random: 100, seed: 7}'",
+    )
+    group.addoption(
+        "--chaos-require",
+        action="store_true",
+        help="a case that the target cannot run fails, instead of being skipped",
     )
     group.addoption(
         "--chaos-keep",
@@ -93,7 +107,7 @@ class PlanFile(pytest.File):
         """One item for each case; every word of the plan is checked here."""
         state = self.config.stash[_STATE]
         state.refuse_shadowing()
-        from chaos.engine.session import Case, cases
+        from chaos.engine.case import cases
         from chaos.errors import ChaosError
         from chaos.language.loader import load
 
@@ -104,13 +118,13 @@ class PlanFile(pytest.File):
                 source.bind(words)
                 wanted = self.config.getoption("chaos_bug")
                 for bug in wanted:
-                    Case(source.plan, bug, source).bind(words)  # a misspelt switch selects nothing
+                    state.refuse_unknown(bug, source.plan, words)  # it would select nothing
                 chosen = cases(source, bugs=not self.config.getoption("chaos_no_bugs"))
                 for case in chosen:
                     if not wanted or case.bug in wanted:
-                        ordered = Case(case.plan, case.bug, source, state.order)
+                        chosen_case = replace(case, schedules=state.schedules)
                         yield PlanItem.from_parent(
-                            self, name=ordered.name, case=ordered, target=target
+                            self, name=case.name, case=chosen_case, target=target
                         )
         except ChaosError as error:
             raise self.CollectError(str(error)) from None
@@ -128,16 +142,16 @@ class PlanItem(pytest.Item):
     def runtest(self) -> None:
         """Run the plan."""
         state = self.config.stash[_STATE]
-        outcome = state.session(self.target).run(self.case)
-        _raise_unless_expected(outcome, self.case)
+        session = state.session(self.target)
+        outcome = session.run(self.case)
+        _raise_unless_expected(outcome, self.case, session.expected(self.case), state.requires)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """A verdict is its own message; our frames would hide it."""
         from chaos.errors import ChaosError
 
         if isinstance(excinfo.value, ChaosError):
-            session = self.config.stash[_STATE].sessions.get(self.target)
-            again = session.reproduce(self.case) if session else ""
+            again = self.case.reproduce(self.target)
             kind = type(excinfo.value).__name__
             return f"{kind}: {excinfo.value}" + (f"\nrun it again: {again}" if again else "")
         return super().repr_failure(excinfo, style)
@@ -148,17 +162,23 @@ class PlanItem(pytest.Item):
         return self.path, line - 1, self.name
 
 
-def _raise_unless_expected(outcome: Outcome, case: Case) -> None:
+def _raise_unless_expected(
+    outcome: Outcome, case: Case, expected: Expectation, requires: bool
+) -> None:
     from chaos.errors import Failed
     from chaos.verdict import Verdict
 
-    if outcome.meets(case.expected):
+    if outcome.meets(expected):
         return
+    if outcome.verdict is Verdict.SKIPPED and not requires:
+        pytest.skip(outcome.reason)
     if outcome.verdict is Verdict.PASS:
-        raise Failed(f"bug switch `{case.bug}` is on, but nothing noticed: the verdict is PASS")
-    if case.bug and outcome.verdict is Verdict.FAIL:
-        missed = [n for n in case.expected.violations if n not in outcome.violated]
-        raise Failed(f"`{case.bug}` should violate {', '.join(missed)} too\n{outcome.reason}")
+        switch = f"bug switch `{case.bug}` is on" if case.bug else "the target has the defect"
+        raise Failed(f"{switch}, but nothing noticed: the verdict is PASS")
+    if expected.verdict is Verdict.FAIL and outcome.verdict is Verdict.FAIL:
+        missed = [n for n in expected.violations if n not in outcome.violated]
+        which = f"`{case.bug}`" if case.bug else "the target's defect"
+        raise Failed(f"{which} should violate {', '.join(missed)} too\n{outcome.reason}")
     outcome.raise_for_verdict()
 
 
@@ -181,14 +201,16 @@ class Chaos:
         self._test = test
         self.target = target
 
-    def run(self, plan: Plan, *, bug: str = "", order: str = "") -> Outcome:
+    def run(self, plan: Plan, *, bug: str = "", schedule: str = "") -> Outcome:
         """Run ``plan`` and return how it ended; raises nothing for a verdict.
+
+        ``schedule`` is the only one that is executed, as a report tells it.
 
         Raises:
             PlanError: the plan uses words that the target does not have.
         """
         __tracebackhide__ = True
-        return _without_our_frames(lambda: self._run(plan, bug, order))
+        return _without_our_frames(lambda: self._run(plan, bug, schedule))
 
     def check(self, plan: Plan, *, bug: str = "") -> Outcome:
         """Run ``plan`` and require PASS; with a bug switch, a FAIL that names the defect.
@@ -201,18 +223,22 @@ class Chaos:
         return _without_our_frames(lambda: self._check(plan, bug))
 
     def _check(self, plan: Plan, bug: str) -> Outcome:
-        from chaos.engine.session import Case
-
-        outcome = self._run(plan, bug)
-        _raise_unless_expected(outcome, Case(plan, bug))
+        case = self._case(plan, bug)
+        session = self._state.session(self.target)
+        outcome = session.run(case)
+        _raise_unless_expected(outcome, case, session.expected(case), self._state.requires)
         return outcome
 
-    def _run(self, plan: Plan, bug: str, order: str = "") -> Outcome:
-        from chaos.engine.session import Case
+    def _run(self, plan: Plan, bug: str, schedule: str) -> Outcome:
+        return self._state.session(self.target).run(self._case(plan, bug, schedule))
+
+    def _case(self, plan: Plan, bug: str, schedule: str = "") -> Case:
+        from chaos.engine.case import Case
+        from chaos.plan import Schedules
 
         command = f"pytest {shlex.quote(self._test)}" if self._test else ""
-        case = Case(plan, bug, order=order, command=command)
-        return self._state.session(self.target).run(case)
+        stated = Schedules.model_validate([schedule]) if schedule else self._state.schedules
+        return Case(plan, bug, schedules=stated, command=command)
 
     def bind(self, plan: Plan) -> BoundPlan:
         """Check every word of a plan without running it."""
@@ -260,9 +286,34 @@ class ChaosState:
         return self.config.rootpath / str(self.config.getoption("chaos_results"))
 
     @property
-    def order(self) -> str:
-        """The one order of a race that was asked for."""
-        return str(self.config.getoption("chaos_order"))
+    def schedules(self) -> Schedules | None:
+        """The schedules that were asked for; None: what the plans say."""
+        one = str(self.config.getoption("chaos_schedule"))
+        which = str(self.config.getoption("chaos_schedules"))
+        if not one and not which:
+            return None
+        from chaos.language.loader import schedules
+
+        return schedules([one] if one else which, "--chaos-schedules")
+
+    @property
+    def requires(self) -> bool:
+        """Whether a case that cannot run is red."""
+        return bool(self.config.getoption("chaos_require"))
+
+    @staticmethod
+    def refuse_unknown(bug: str, plan: Plan, words: Vocabulary) -> None:
+        """Do nothing when a bug switch that was asked for exists.
+
+        Raises:
+            PlanError: neither the plan nor its target knows it.
+        """
+        from chaos.errors import PlanError
+        from chaos.language.expectation import skip_reason
+
+        lacks = skip_reason(bug, words)
+        if lacks and bug not in plan.bugs:
+            raise PlanError(lacks)
 
     @property
     def default_target(self) -> str:

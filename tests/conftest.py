@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chaos.engine.session import Case, Session
+from chaos.engine.case import Case
+from chaos.engine.session import Session
 from chaos.journal import Journal
-from chaos.plan import Plan
+from chaos.plan import Plan, Schedules
 from chaos.verdict import Outcome
 
 LEDGER = "tests.ledger.ledger:target"
@@ -23,9 +24,10 @@ class Ledger:
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    def run(self, plan: Plan, bug: str = "", order: str = "") -> Outcome:
+    def run(self, plan: Plan, bug: str = "", schedule: str = "") -> Outcome:
         """Run a plan once."""
-        return self.session.run(Case(plan, bug, order=order))
+        stated = Schedules.model_validate([schedule]) if schedule else None
+        return self.session.run(Case(plan, bug, schedules=stated))
 
     @property
     def journal(self) -> Journal:

@@ -7,14 +7,13 @@ target. What stays is the journal.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
@@ -22,15 +21,12 @@ from typing import Any, Self
 
 from ruamel.yaml import YAML
 
+from chaos.engine.case import Case, shown
 from chaos.engine.engine import Engine
-from chaos.errors import PlanError, nearest
 from chaos.failpoints.controller import Controller
 from chaos.history import Event, History, Kind
 from chaos.journal import Journal, Round, ServiceLog, Trial
-from chaos.language.bind import BoundPlan, bind
 from chaos.language.catalogue import Vocabulary, make
-from chaos.language.loader import Source
-from chaos.plan import Plan
 from chaos.safety.reaper import Reaper
 from chaos.safety.residue import audit
 from chaos.safety.undo import UndoLog
@@ -41,60 +37,18 @@ LOG_LINES = 40
 """How many lines of a service's log are kept on each side of a fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One thing to run: a plan, with one set of bug switches, and the verdict that is expected."""
-
-    plan: Plan
-    bug: str = ""
-    source: Source | None = None
-    order: str = ""
-    command: str = ""
-    """The shell command that runs a plan written in Python again; one from a file has its own."""
-
-    @property
-    def name(self) -> str:
-        """``kill-compute-mid-reboot`` or ``kill-compute-mid-reboot[lp1072751]``."""
-        return f"{self.plan.name}[{self.bug}]" if self.bug else self.plan.name
-
-    @property
-    def expected(self) -> Expectation:
-        """PASS; with a bug switch on, a FAIL that names the defect."""
-        if not self.bug:
-            return Expectation()
-        return Expectation(Verdict.FAIL, self.plan.bugs.get(self.bug, ()))
-
-    def bind(self, words: Vocabulary) -> BoundPlan:
-        """Look up every word of the plan; errors name the line when it came from a file.
-
-        Raises:
-            PlanError: the plan, or this case, uses a word that the target does not have.
-        """
-        if self.bug and self.bug not in words.target.bugs:
-            raise PlanError(
-                f"target `{words.target.name}` has no bug switch `{self.bug}`; "
-                f"{nearest(self.bug, words.target.bugs)}"
-            )
-        return self.source.bind(words) if self.source else bind(self.plan, words)
-
-
-def cases(source: Source, *, bugs: bool = True) -> list[Case]:
-    """A plan by itself and, with ``bugs``, once with each of its bug switches."""
-    switches = ["", *source.plan.bugs] if bugs else [""]
-    return [Case(source.plan, bug, source) for bug in switches]
-
-
 @dataclass(slots=True)
 class Session:
     """Use as a context manager; :meth:`run` runs one case.
 
     ``target`` is a name or a file (see :mod:`chaos.language.catalogue`). ``on_round`` is called
-    with the number of each round of a trial once it has ended.
+    with the number of each round of a trial once it has ended, ``on_trial`` with each trial.
     """
 
     target: str
     journal: Journal
     on_round: Callable[[int], None] = lambda number: None
+    on_trial: Callable[[Trial], None] = lambda trial: None
     keep: bool = False
     """Leave the run directory (logs, databases) where it is, and say so in :attr:`run_dir`."""
     run_dir: Path = field(init=False)
@@ -198,28 +152,43 @@ class Session:
         trial = self._begin(case)
         self._trial = trial.id
         try:
-            outcome = self._engine.run(bound, frozenset(filter(None, [case.bug])), case.order)
+            missing = case.skipped(self.words, bound)
+            if missing:
+                outcome = Outcome(Verdict.SKIPPED, missing, rounds=0)
+            else:
+                bugs = frozenset(filter(None, [case.bug]))
+                outcome = self._engine.run(bound, bugs, case.strategy())
         finally:
             self._trial = ""
-        failed = outcome.verdict is not Verdict.PASS
-        self.journal.end(
-            trial.id, ended_ns=time.monotonic_ns(), rounds=outcome.rounds,
-            verdict=outcome.verdict, reason=outcome.reason, violated=outcome.violated,
-            reproduce=self.reproduce(case, outcome.schedule) if failed else "",
-        )  # fmt: skip
+        self.on_trial(self._end(case, trial, outcome))
         return outcome
+
+    def expected(self, case: Case) -> Expectation:
+        """The verdict that a case should have on this target."""
+        return case.expected(self.words)
+
+    def _end(self, case: Case, trial: Trial, outcome: Outcome) -> Trial:
+        failed = outcome.verdict is not Verdict.PASS
+        ended = replace(
+            trial,
+            ended_ns=time.monotonic_ns(),
+            rounds=outcome.rounds,
+            verdict=outcome.verdict,
+            reason=outcome.reason,
+            violated=outcome.violated,
+            reproduce=case.reproduce(self.target, outcome.schedule) if failed else trial.reproduce,
+            note="; ".join(filter(None, (outcome.account, outcome.note))),
+        )
+        self.journal.end(ended)
+        return ended
 
     def armed(self) -> Mapping[str, tuple[str, ...]]:
         """Which functions are armed right now, by service; none between trials."""
         return self._controller.armed()
 
-    def reproduce(self, case: Case, order: str = "") -> str:
-        """The shell command that runs a case again."""
-        return reproduce(case, self.target, order)
-
     def _begin(self, case: Case) -> Trial:
-        plan = case.plan
-        location = f"{_shown(case.source.path)}:{case.source.line}" if case.source else ""
+        plan, expected = case.plan, self.expected(case)
+        location = f"{shown(case.source.path)}:{case.source.line}" if case.source else ""
         trial = Trial(
             id=uuid.uuid4().hex[:12],
             plan=plan.name,
@@ -230,15 +199,16 @@ class Session:
             target=self.target,
             document=as_yaml(plan.document()),
             location=location,
-            reproduce=self.reproduce(case),
+            reproduce=case.reproduce(self.target),
             started_unix=time.time(),
             started_ns=time.monotonic_ns(),
             ended_ns=None,
             rounds=0,
             verdict=None,
-            expected=case.expected.verdict,
-            expected_violations=case.expected.violations,
+            expected=expected.verdict,
+            expected_violations=expected.violations,
             reason="",
+            case=plan.case,
         )
         self.journal.begin(trial)
         return trial
@@ -265,11 +235,8 @@ class Session:
         }
 
     def _after_round(self, number: int, outcome: Outcome, history: History) -> None:
-        self.journal.end_round(
-            self._trial, Round(number, outcome.schedule, outcome.verdict, outcome.reason)
-        )
-        # A race has many rounds; the logs of the first tell what a good one looks like.
-        if number == 1 or outcome.verdict is not Verdict.PASS:
+        ended = Round(number, str(outcome.schedule), outcome.verdict, outcome.reason)
+        if self.journal.end_round(self._trial, ended):
             for log in self._logs(number):
                 self.journal.log(self._trial, log)
         self.on_round(number)
@@ -299,20 +266,3 @@ def as_yaml(document: Mapping[str, Any]) -> str:
     yaml = YAML(typ="rt")
     yaml.dump(document, text)
     return text.getvalue()
-
-
-def reproduce(case: Case, target: str, order: str = "") -> str:
-    """The shell command that runs a case again, from the folder in which it was run."""
-    if case.source is None:
-        return case.command
-    words = ["chaos", "run", _shown(case.source.path), "--plan", case.plan.name]
-    words += ["--target", target] if target != case.plan.target else []
-    words += ["--bug", case.bug] if case.bug else ["--no-bugs"]
-    words += ["--order", order] if order else []
-    return shlex.join(words)
-
-
-def _shown(path: Path) -> str:
-    """A path as a person in this folder would write it."""
-    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
-    return str(path.relative_to(Path.cwd()) if inside else path)

@@ -133,6 +133,21 @@ def unique(sources: Iterable[Source]) -> list[Source]:
     return sources
 
 
+def schedules(written: object, name: str) -> Schedules:
+    """What somebody wrote on a command line as a plan's ``schedules``; errors call it ``name``.
+
+    Raises:
+        PlanError: it is no such thing.
+    """
+    value = (
+        next(iter(documents(written, Path(name)))).value if isinstance(written, str) else written
+    )
+    try:
+        return Schedules.model_validate(value)
+    except ValidationError as error:
+        raise PlanError(f"{name} {written}: {error.errors()[0]['msg']}") from None
+
+
 def _sources(path: Path, document: Document) -> Iterator[Source]:
     if not isinstance(document.value, dict):
         raise PlanError(

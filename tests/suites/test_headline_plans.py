@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.engine.session import Case, Session, cases
+from chaos.engine.case import Case, cases
+from chaos.engine.session import Session
 from chaos.invariant import RECOVERABLE
 from chaos.journal import Journal
 from chaos.language.catalogue import vocabulary

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.engine.session import Session, cases
+from chaos.engine.case import cases
+from chaos.engine.session import Session
 from chaos.journal.results import begin
 from chaos.language.loader import load
 
