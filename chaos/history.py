@@ -22,7 +22,7 @@ class Kind(StrEnum):
     kind       lane         name                  data
     ========== ============ ===================== ================================================
     step       ``plan``     phase of the engine   ``text``
-    invoke     ``client``   operation             ``operation`` (id), ``arguments``
+    invoke     ``client``   operation             ``operation`` (id), ``arguments``, ``allow``
     ok         ``client``   operation             ``operation``, ``answer``
     fail       ``client``   operation             ``operation``, ``error``, ``status``
     indeterminate ``client`` operation            ``operation``, ``error``
@@ -73,6 +73,7 @@ class Done:
     status: int | None = None
     error: str = ""
     answer: Any = None
+    allow: tuple[int, ...] = ()
 
 
 class History:
@@ -145,6 +146,7 @@ class History:
                     status=end.data.get("status") if end else None,
                     error=end.data.get("error", "") if end else "",
                     answer=end.data.get("answer") if end else None,
+                    allow=tuple(event.data.get("allow", ())),
                 )
             )
         return tuple(done)

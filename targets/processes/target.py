@@ -59,8 +59,11 @@ class ProcessTarget(Target):
     # ------------------------------------------------------------------ for subclasses
 
     @abstractmethod
-    def restore(self, run_dir: Path) -> None:
-        """Bring the stateful services' data back to the pristine world; they are down meanwhile."""
+    def restore(self, run_dir: Path, kept: object = None) -> None:
+        """Bring the stateful services' data back to the pristine world; they are down meanwhile.
+
+        With ``kept``, what :meth:`keep` returned: back to the world of that moment.
+        """
 
     def capture(self, run_dir: Path) -> None:
         """Keep what :meth:`restore` needs; called once, when everything is ready the first time."""
@@ -127,8 +130,8 @@ class ProcessTarget(Target):
         self._reserved.clear()
         self._instrumentation = None
 
-    def reset(self, bugs: frozenset[str]) -> None:
-        """Back to the pristine world: stateful services restart on restored data.
+    def reset(self, bugs: frozenset[str], kept: object = None) -> None:
+        """Back to the pristine world, or to a kept one: stateful services restart on its data.
 
         Stateless ones stay, unless they are not ready or the bug switches change.
         """
@@ -142,7 +145,7 @@ class ProcessTarget(Target):
             or self._services[spec.name].state is not ServiceState.READY
         ]
         self._kill(again)
-        self.restore(self.run_dir)
+        self.restore(self.run_dir, kept)
         self._boot(again)
 
     # ------------------------------------------------------------------ steps

@@ -172,8 +172,8 @@ def test_a_user_can_clean_up_everything(target: Embedded, do: Do, scope: Scope) 
     do("server.create", "vm", volumes=["data"])
     do("server.create", "other", wait="")
     network = scope.client.network
-    network.create_port(network_id=network.find_network("private").id)
-    target.clean_up(scope.client, 10)
+    scope.made["port"] = network.create_port(network_id=network.find_network("private").id).id
+    target.clean_up(scope)
     assert resources(settled(target)) == []
 
 
