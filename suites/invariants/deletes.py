@@ -30,7 +30,7 @@ def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
 
 def _found_nothing(delete: Done) -> bool:
     """Whether there was no such server, not even one that is gone: nothing was promised then."""
-    return delete.answer == {"status": 404, "server": None}
+    return bool(delete.answer == {"status": 404, "server": None})
 
 
 def _left_of(server: str, world: CloudWorld) -> Iterator[str]:

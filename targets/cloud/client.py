@@ -58,7 +58,12 @@ def acting_as(request_id: str, deadline_s: float) -> Iterator[None]:
         OperationFailed: the cloud answered with an error; carries its status.
         OperationIndeterminate: no answer came, or not all of it.
     """
-    from keystoneauth1.exceptions import ConnectionError, DiscoveryFailure, HttpError
+    from keystoneauth1.exceptions import (
+        ConnectionError,
+        DiscoveryFailure,
+        HttpError,
+        RetriableConnectionFailure,
+    )
     from openstack.exceptions import (
         HttpException,
         NotSupported,
@@ -77,6 +82,7 @@ def acting_as(request_id: str, deadline_s: float) -> Iterator[None]:
         raise OperationFailed(str(error), error.http_status) from error
     except (
         ConnectionError,
+        RetriableConnectionFailure,
         RequestException,
         # What the SDK makes of a service that did not say which versions it has.
         DiscoveryFailure,
