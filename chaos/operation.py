@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, get_type_hints
 
 from chaos.errors import ChaosError
@@ -34,16 +34,18 @@ class Scope:
 
     ``made`` maps a plan's name (``vm``) to the target's id; operations fill and read it.
     ``request_id`` identifies the actor whose operation this is; it travels with the request.
+    An operation gives up after ``deadline_s`` seconds, and looks every ``poll_s`` where it waits.
     """
 
     client: Any
     made: dict[str, str] = field(default_factory=dict)
     request_id: str = ""
     deadline_s: float = 10.0
+    poll_s: float = 0.005
 
     def actor(self, request_id: str) -> Scope:
         """The same scope on behalf of another actor; ``made`` is shared."""
-        return Scope(self.client, self.made, request_id, self.deadline_s)
+        return replace(self, request_id=request_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,18 +56,39 @@ def acting_as(request_id: str, deadline_s: float) -> Iterator[None]:
 
     Raises:
         OperationFailed: the cloud answered with an error; carries its status.
-        OperationIndeterminate: no answer came.
+        OperationIndeterminate: no answer came, or not all of it.
     """
-    from keystoneauth1.exceptions import ConnectFailure
-    from openstack.exceptions import HttpException, SDKException
+    from keystoneauth1.exceptions import (
+        ConnectionError,
+        DiscoveryFailure,
+        HttpError,
+        RetriableConnectionFailure,
+    )
+    from openstack.exceptions import (
+        HttpException,
+        NotSupported,
+        SDKException,
+        ServiceDiscoveryException,
+    )
+    from requests.exceptions import RequestException
 
     _silence_the_sdk()
     reset = _actor.set((request_id, deadline_s))
     try:
         yield
-    except HttpException as error:
+    except HttpException as error:  # first: it is a RequestException too
         raise OperationFailed(_readable(error), error.status_code) from error
-    except ConnectFailure as error:
+    except HttpError as error:  # of the identity service, whom only the session asks
+        raise OperationFailed(str(error), error.http_status) from error
+    except (
+        ConnectionError,
+        RetriableConnectionFailure,
+        RequestException,
+        # What the SDK makes of a service that did not say which versions it has.
+        DiscoveryFailure,
+        NotSupported,
+        ServiceDiscoveryException,
+    ) as error:
         raise OperationIndeterminate(f"no answer: {error}") from error
     except SDKException as error:
         raise OperationFailed(str(error)) from error

@@ -1,31 +1,47 @@
 """What a user of a compute cloud does, through the real ``openstacksdk``.
 
 A plan calls servers and volumes by names of its own; the ids that the cloud gave are kept in
-``scope.made``. A name that was not made by the plan is taken as an id.
+``scope.made``. A thing whose creation was never answered is looked for by its name among all that
+the user has; when it is not there it does not exist.
 
-Waits poll the interface, as clients do, and end at the scope's deadline. What only looks does so by
-plain GET, through the SDK's lowest layer: making its objects costs more than the whole round trip.
+Waits poll the interface, as clients do, and end at the scope's deadline; a look whose answer was
+lost is repeated until then. What only looks does so by plain GET, through the SDK's lowest layer:
+making its objects costs more than the whole round trip.
 """
 
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
-
-from chaos.operation import ExpectationFailed, OperationFailed, Operations, Scope
+from chaos.operation import (
+    ExpectationFailed,
+    OperationFailed,
+    OperationIndeterminate,
+    Operations,
+    Scope,
+)
+from chaos.words import Word
 from targets.cloud.client import acting_as
 
-POLL_S = 0.005
+T = TypeVar("T")
+
+Server = Annotated[str, Word("server")]
+NewServer = Annotated[str, Word("server", makes=True)]
+Volume = Annotated[str, Word("volume")]
+NewVolume = Annotated[str, Word("volume", makes=True)]
+
 _TASK_STATE = "OS-EXT-STS:task_state"
 _POWER_STATES = {0: "nostate", 1: "running", 3: "paused", 4: "shutdown", 6: "crashed"}
 
 OPERATIONS = Operations()
 
 
-def operation(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def operation(
+    name: str, *, asserts: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function, run on behalf of its scope's actor."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +50,7 @@ def operation(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             with acting_as(scope.request_id, scope.deadline_s):
                 return function(scope, *positional, **arguments)
 
-        return OPERATIONS.named(name)(run)
+        return OPERATIONS.named(name, asserts=asserts)(run)
 
     return register
 
@@ -45,11 +61,11 @@ def operation(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @operation("server.create")
 def create_server(
     scope: Scope,
-    name: str,
+    name: NewServer,
     flavor: str = "m1.tiny",
     image: str = "cirros",
     wait: str = "ACTIVE",
-    volumes: tuple[str, ...] = (),
+    volumes: tuple[Volume, ...] = (),
     delete_on_termination: bool = False,
     networks: str = "auto",
 ) -> dict[str, Any]:
@@ -67,7 +83,10 @@ def create_server(
     if volumes:
         request["block_device_mapping"] = [
             _disk("image", image_id, "local", 0, True),
-            *(_disk("volume", _id(scope, v), "volume", -1, delete_on_termination) for v in volumes),
+            *(
+                _disk("volume", _volume_id(scope, v), "volume", -1, delete_on_termination)
+                for v in volumes
+            ),
         ]
     server = scope.client.compute.create_server(**request)
     scope.made[name] = server.id
@@ -98,40 +117,47 @@ def _disk(source: str, uuid: str, destination: str, index: int, delete: bool) ->
 
 
 @operation("server.reboot")
-def reboot_server(scope: Scope, server: str, type: str = "SOFT", wait: str = "") -> dict[str, Any]:
+def reboot_server(
+    scope: Scope, server: Server, type: str = "SOFT", wait: str = ""
+) -> dict[str, Any]:
     """Reboot a server, SOFT or HARD; with ``wait``, until it has that status and no task."""
-    scope.client.compute.reboot_server(_id(scope, server), type)
+    key = _server_id(scope, server)
+    scope.client.compute.reboot_server(key, type)
     if wait:
         wait_server(scope, server, wait)
-    return {"status": 202}
+    return {"status": 202, "server": key}
 
 
 @operation("server.start")
-def start_server(scope: Scope, server: str, wait: str = "") -> dict[str, Any]:
+def start_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Start a stopped server."""
-    scope.client.compute.start_server(_id(scope, server))
+    key = _server_id(scope, server)
+    scope.client.compute.start_server(key)
     if wait:
         wait_server(scope, server, wait)
-    return {"status": 202}
+    return {"status": 202, "server": key}
 
 
 @operation("server.stop")
-def stop_server(scope: Scope, server: str, wait: str = "") -> dict[str, Any]:
+def stop_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Stop a running server."""
-    scope.client.compute.stop_server(_id(scope, server))
+    key = _server_id(scope, server)
+    scope.client.compute.stop_server(key)
     if wait:
         wait_server(scope, server, wait)
-    return {"status": 202}
+    return {"status": 202, "server": key}
 
 
 @operation("server.delete")
-def delete_server(scope: Scope, server: str) -> dict[str, Any]:
+def delete_server(scope: Scope, server: Server) -> dict[str, Any]:
     """Ask for a server's deletion; that it is gone already (404) is as good as 204."""
-    return _deleted(scope.client.compute.delete_server, _id(scope, server), 204)
+    key = _find(scope, scope.client.compute, "servers", server)
+    status = _delete(scope.client.compute.delete_server, key, 204)
+    return {"status": status, "server": key}
 
 
-@operation("server.wait")
-def wait_server(scope: Scope, server: str, status: str) -> dict[str, Any]:
+@operation("server.wait", asserts=True)
+def wait_server(scope: Scope, server: Server, status: str) -> dict[str, Any]:
     """Wait until a server has this status and no task; fail as soon as it ends in ERROR instead."""
     found = _until(
         scope,
@@ -146,17 +172,17 @@ def wait_server(scope: Scope, server: str, status: str) -> dict[str, Any]:
     return {"status": status}
 
 
-@operation("server.wait_gone")
-def wait_server_gone(scope: Scope, server: str) -> dict[str, Any]:
+@operation("server.wait_gone", asserts=True)
+def wait_server_gone(scope: Scope, server: Server) -> dict[str, Any]:
     """Wait until a server is not found."""
     _until_gone(scope, f"server {server}", lambda: _server(scope, server))
     return {"status": 404}
 
 
-@operation("server.expect")
+@operation("server.expect", asserts=True)
 def expect_server(
     scope: Scope,
-    server: str,
+    server: Server,
     status: str | None = None,
     task_state: str | None = None,
     vm_state: str | None = None,
@@ -200,7 +226,7 @@ def expect_server(
 
 
 @operation("volume.create")
-def create_volume(scope: Scope, name: str, size: int = 1) -> dict[str, Any]:
+def create_volume(scope: Scope, name: NewVolume, size: int = 1) -> dict[str, Any]:
     """Create an empty volume of ``size`` GiB and wait until it is available."""
     volume = scope.client.block_storage.create_volume(name=name, size=size)
     scope.made[name] = volume.id
@@ -211,41 +237,41 @@ def create_volume(scope: Scope, name: str, size: int = 1) -> dict[str, Any]:
 @operation("volume.attach")
 def attach_volume(
     scope: Scope,
-    server: str,
-    volume: str,
+    server: Server,
+    volume: Volume,
     delete_on_termination: bool = False,
     wait: str = "in-use",
 ) -> dict[str, Any]:
     """Attach a volume to a server; with ``wait``, until the volume has that status."""
+    on, key = _server_id(scope, server), _volume_id(scope, volume)
     scope.client.compute.create_volume_attachment(
-        _id(scope, server),
-        volume_id=_id(scope, volume),
-        delete_on_termination=delete_on_termination,
+        on, volume_id=key, delete_on_termination=delete_on_termination
     )
     if wait:
         wait_volume(scope, volume, wait)
-    return {"status": 200}
+    return {"status": 200, "server": on, "volume": key}
 
 
 @operation("volume.detach")
-def detach_volume(scope: Scope, server: str, volume: str, wait: str = "") -> dict[str, Any]:
+def detach_volume(scope: Scope, server: Server, volume: Volume, wait: str = "") -> dict[str, Any]:
     """Ask for a volume to be detached; with ``wait``, until the volume has that status."""
-    scope.client.compute.delete_volume_attachment(
-        _id(scope, server), _id(scope, volume), ignore_missing=False
-    )
+    on, key = _server_id(scope, server), _volume_id(scope, volume)
+    scope.client.compute.delete_volume_attachment(on, key, ignore_missing=False)
     if wait:
         wait_volume(scope, volume, wait)
-    return {"status": 202}
+    return {"status": 202, "server": on, "volume": key}
 
 
 @operation("volume.delete")
-def delete_volume(scope: Scope, volume: str) -> dict[str, Any]:
+def delete_volume(scope: Scope, volume: Volume) -> dict[str, Any]:
     """Ask for a volume's deletion; that it is gone already (404) is as good as 202."""
-    return _deleted(scope.client.block_storage.delete_volume, _id(scope, volume), 202)
+    key = _find(scope, scope.client.block_storage, "volumes", volume)
+    status = _delete(scope.client.block_storage.delete_volume, key, 202)
+    return {"status": status, "volume": key}
 
 
-@operation("volume.wait")
-def wait_volume(scope: Scope, volume: str, status: str) -> dict[str, Any]:
+@operation("volume.wait", asserts=True)
+def wait_volume(scope: Scope, volume: Volume, status: str) -> dict[str, Any]:
     """Wait until a volume has this status."""
     found = _until(
         scope,
@@ -257,16 +283,16 @@ def wait_volume(scope: Scope, volume: str, status: str) -> dict[str, Any]:
     return {"status": found["status"]}
 
 
-@operation("volume.wait_gone")
-def wait_volume_gone(scope: Scope, volume: str) -> dict[str, Any]:
+@operation("volume.wait_gone", asserts=True)
+def wait_volume_gone(scope: Scope, volume: Volume) -> dict[str, Any]:
     """Wait until a volume is not found."""
     _until_gone(scope, f"volume {volume}", lambda: _volume(scope, volume))
     return {"status": 404}
 
 
-@operation("volume.expect")
+@operation("volume.expect", asserts=True)
 def expect_volume(
-    scope: Scope, volume: str, status: str | None = None, exists: bool | None = None
+    scope: Scope, volume: Volume, status: str | None = None, exists: bool | None = None
 ) -> dict[str, Any]:
     """Assert a volume's status, or whether it exists."""
     found = _volume(scope, volume)
@@ -280,49 +306,69 @@ def expect_volume(
 # ------------------------------------------------------------------ shared
 
 
-def _id(scope: Scope, name: str) -> str:
-    return scope.made.get(name, name)
+def _find(scope: Scope, proxy: Any, collection: str, name: str) -> str | None:
+    """Return the id of what the plan calls ``name``; None when there is no such thing."""
+    if name not in scope.made:
+        for found in listed(proxy, collection):
+            if name in (found["name"], found["id"]):
+                scope.made[name] = found["id"]
+                break
+    return scope.made.get(name)
 
 
-def _deleted(delete: Callable[..., Any], key: str, status: int) -> dict[str, Any]:
+def _server_id(scope: Scope, name: str) -> str:
+    return _present(_find(scope, scope.client.compute, "servers", name), f"server {name}")
+
+
+def _volume_id(scope: Scope, name: str) -> str:
+    return _present(_find(scope, scope.client.block_storage, "volumes", name), f"volume {name}")
+
+
+def _delete(delete: Callable[..., Any], key: str | None, status: int) -> int:
     from openstack.exceptions import NotFoundException
 
+    if key is None:
+        return 404
     try:
         delete(key, ignore_missing=False)
     except NotFoundException:
-        return {"status": 404}
-    return {"status": status}
+        return 404
+    return status
 
 
 def _server(scope: Scope, name: str) -> dict[str, Any] | None:
-    return _show(scope.client.compute, f"/servers/{_id(scope, name)}", "server")
+    return _show(scope, scope.client.compute, "servers", name)
 
 
 def _volume(scope: Scope, name: str) -> dict[str, Any] | None:
-    return _show(scope.client.block_storage, f"/volumes/{_id(scope, name)}", "volume")
+    return _show(scope, scope.client.block_storage, "volumes", name)
 
 
-def _show(proxy: Any, path: str, kind: str) -> dict[str, Any] | None:
+def _show(scope: Scope, proxy: Any, collection: str, name: str) -> dict[str, Any] | None:
     from openstack.exceptions import raise_from_response
 
-    response = proxy.get(path)
+    key = _find(scope, proxy, collection, name)
+    if key is None:
+        return None
+    response = proxy.get(f"/{collection}/{key}")
     if response.status_code == 404:
         return None
     raise_from_response(response)
-    found: dict[str, Any] = response.json()[kind]
+    found: dict[str, Any] = response.json()[collection.removesuffix("s")]
     return found
 
 
-def ids(proxy: Any, collection: str) -> list[str]:
-    """Return the ids of all ``servers``, ``volumes`` or ``ports`` that the user owns."""
+def listed(proxy: Any, collection: str) -> list[dict[str, Any]]:
+    """Return id and name, at least, of all ``servers``, ``volumes`` or ``ports`` of the user."""
     from openstack.exceptions import raise_from_response
 
     response = proxy.get(f"/{collection}")
     raise_from_response(response)
-    return [found["id"] for found in response.json()[collection]]
+    found: list[dict[str, Any]] = response.json()[collection]
+    return found
 
 
-def _present(found: dict[str, Any] | None, what: str) -> dict[str, Any]:
+def _present(found: T | None, what: str) -> T:
     if found is None:
         raise OperationFailed(f"{what} does not exist", 404)
     return found
@@ -341,21 +387,33 @@ def _expect(what: str, **checks: tuple[Any, Any]) -> None:
 def _until(
     scope: Scope,
     what: str,
-    look: Callable[[], Any],
-    reached: Callable[[Any], bool],
+    look: Callable[[], T],
+    reached: Callable[[T], bool],
     describe: Callable[[Any], str],
-) -> Any:
-    polls = Retrying(
-        stop=stop_after_delay(scope.deadline_s),
-        wait=wait_fixed(POLL_S),
-        retry=retry_if_result(lambda found: not reached(found)),
-    )
-    try:
-        return polls(look)
-    except RetryError as error:
-        last = describe(error.last_attempt.result())
-        message = f"waited {scope.deadline_s:g} s for {what}; it is {last}"
-        raise ExpectationFailed(message) from None
+) -> T:
+    """Look until it is ``reached``; where an answer is lost, look again.
+
+    Raises:
+        ExpectationFailed: by the deadline it was not.
+        OperationIndeterminate: by the deadline there was no answer at all.
+    """
+    deadline = time.monotonic() + scope.deadline_s
+    last: str | None = None
+    while True:
+        left_s = deadline - time.monotonic()
+        try:
+            with acting_as(scope.request_id, max(left_s, scope.poll_s)):
+                found = look()
+        except OperationIndeterminate:
+            if last is None and time.monotonic() >= deadline:
+                raise
+        else:
+            if reached(found):
+                return found
+            last = describe(found)
+        if time.monotonic() >= deadline:
+            raise ExpectationFailed(f"waited {scope.deadline_s:g} s for {what}; it is {last}")
+        time.sleep(scope.poll_s)
 
 
 def _until_gone(scope: Scope, what: str, look: Callable[[], dict[str, Any] | None]) -> None:

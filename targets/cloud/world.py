@@ -154,8 +154,8 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """An instance action of a cell database; it outlives its instance."""
+class InstanceAction:
+    """What was asked of an instance, in a cell database; it outlives its instance."""
 
     request: str
     instance: str
@@ -184,4 +184,4 @@ class CloudWorld(World):
     ports: tuple[Port, ...] = ()
     allocations: tuple[Allocation, ...] = ()
     guests: tuple[Guest, ...] = ()
-    actions: tuple[Action, ...] = ()
+    actions: tuple[InstanceAction, ...] = ()

@@ -1,20 +1,21 @@
 """Reads the world of the reference control plane straight from its databases.
 
 No service is asked, so nothing can be held up or disturbed by a look, which takes about a
-millisecond. Each database is read as of one moment, and those moments lie microseconds apart.
+millisecond. SQLite counts the commits of each file (``PRAGMA data_version``): when none has come in
+between, all files were read as of one moment.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chaos.errors import WorldMoved
 from targets.cloud.world import (
-    Action,
     Allocation,
     Attachment,
     BlockDevice,
@@ -22,6 +23,7 @@ from targets.cloud.world import (
     CloudWorld,
     Guest,
     Instance,
+    InstanceAction,
     InstanceMapping,
     Port,
     Volume,
@@ -68,54 +70,70 @@ class Observer:
         self._network = _open(run_dir / "network.sqlite")
         self._cells = {cell: _open(run_dir / f"nova_{cell}.sqlite") for cell in cells}
         self._hosts = {host: _open(run_dir / f"hypervisor_{host}.sqlite") for host in hosts}
-        self._all = (
-            self._api,
-            self._placement,
-            self._volume,
-            self._network,
-            *self._cells.values(),
-            *self._hosts.values(),
-        )
+        self._all = {
+            "nova_api": self._api,
+            "placement": self._placement,
+            "volume": self._volume,
+            "network": self._network,
+            **{f"nova_{name}": database for name, database in self._cells.items()},
+            **{f"hypervisor_{name}": database for name, database in self._hosts.items()},
+        }
 
-    def world(self) -> CloudWorld:
-        """Read all that a user of the cloud, or its operator, could find."""
-        with self._lock, self._one_moment():
-            instances = _each(self._cells, _INSTANCES, _instance)
-            placed = {(instance.cell, instance.uuid) for instance in instances}
-            return CloudWorld(
-                build_requests=_read(self._api, _BUILD_REQUESTS, BuildRequest),
-                instance_mappings=tuple(
-                    InstanceMapping(instance, cell)
-                    for instance, cell, queued in self._api.execute(_MAPPINGS)
-                    # A mapping outlives its deleted server, as Nova's do; no user can see it.
-                    if not (queued and cell and (cell, instance) not in placed)
-                ),
-                instances=instances,
-                block_devices=_each(self._cells, _BLOCK_DEVICES, _block_device),
-                volumes=_read(self._volume, _VOLUMES, Volume),
-                attachments=_read(self._volume, _ATTACHMENTS, Attachment),
-                ports=_read(self._network, _PORTS, Port),
-                allocations=_read(self._placement, _ALLOCATIONS, Allocation),
-                guests=_each(self._hosts, _GUESTS, _guest),
-                actions=_each(self._cells, _ACTIONS, _action),
-            )
+    def world(self, deadline_s: float = 1.0) -> CloudWorld:
+        """Read all that a user of the cloud, or its operator, could find at one moment.
+
+        Raises:
+            WorldMoved: somebody wrote during each look of these ``deadline_s`` seconds.
+        """
+        deadline, looks = time.monotonic() + deadline_s, 0
+        with self._lock:
+            before = self._versions()
+            while True:
+                found = self._read_all()
+                after = self._versions()
+                if after == before:
+                    return found
+                looks += 1
+                if time.monotonic() >= deadline:
+                    moved = [n for n, v in after.items() if v != before[n]]
+                    raise WorldMoved(
+                        f"looked {looks} times in {deadline_s:g} s, and each time something was"
+                        f" written meanwhile, the last time to {', '.join(moved)}"
+                    )
+                before = after
 
     def close(self) -> None:
         """Close all files."""
-        for database in self._all:
+        for database in self._all.values():
             database.close()
 
-    @contextmanager
-    def _one_moment(self) -> Iterator[None]:
-        for database in self._all:
-            database.execute("BEGIN")
-            # The snapshot is taken by the first read, not by BEGIN.
-            database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        try:
-            yield
-        finally:
-            for database in self._all:
-                database.execute("COMMIT")
+    def _versions(self) -> dict[str, int]:
+        # Differs whenever another connection has committed, and only then.
+        return {
+            name: database.execute("PRAGMA data_version").fetchone()[0]
+            for name, database in self._all.items()
+        }
+
+    def _read_all(self) -> CloudWorld:
+        instances = _each(self._cells, _INSTANCES, _instance)
+        placed = {(instance.cell, instance.uuid) for instance in instances}
+        return CloudWorld(
+            build_requests=_read(self._api, _BUILD_REQUESTS, BuildRequest),
+            instance_mappings=tuple(
+                InstanceMapping(instance, cell)
+                for instance, cell, queued in self._api.execute(_MAPPINGS)
+                # A mapping outlives its deleted server, as Nova's do; no user can see it.
+                if not (queued and cell and (cell, instance) not in placed)
+            ),
+            instances=instances,
+            block_devices=_each(self._cells, _BLOCK_DEVICES, _block_device),
+            volumes=_read(self._volume, _VOLUMES, Volume),
+            attachments=_read(self._volume, _ATTACHMENTS, Attachment),
+            ports=_read(self._network, _PORTS, Port),
+            allocations=_read(self._placement, _ALLOCATIONS, Allocation),
+            guests=_each(self._hosts, _GUESTS, _guest),
+            actions=_each(self._cells, _ACTIONS, _action),
+        )
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -152,9 +170,9 @@ def _block_device(cell: str, row_id: str, *row: Any) -> BlockDevice:
     return BlockDevice(row_id, cell, instance, volume, attachment, bool(delete))
 
 
-def _action(cell: str, request: str, instance: str, action: str, *row: Any) -> Action:
+def _action(cell: str, request: str, instance: str, action: str, *row: Any) -> InstanceAction:
     finished_at, result = row
-    return Action(request, instance, action, finished_at is not None, result)
+    return InstanceAction(request, instance, action, finished_at is not None, result)
 
 
 def _guest(host: str, uuid: str, power: str, disks: str | None) -> Guest:

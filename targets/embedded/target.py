@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos.errors import NotSettled, TargetError
 from chaos.operation import Scope
-from chaos.target import ServiceState
+from chaos.target import Limits, ServiceState
 from targets.cloud import operations
-from targets.cloud.client import acting_as, connect
+from targets.cloud.clean_up import clean_up
+from targets.cloud.client import connect
 from targets.cloud.world import CloudWorld
+from targets.embedded.accesses import ACCESSES
 from targets.embedded.observer import Observer
 from targets.embedded.points import POINTS
-from targets.embedded.pristine import Pristine
+from targets.embedded.pristine import Moment, Pristine
 from targets.embedded.quiet import Answer, Quiet
 from targets.processes import ProcessTarget
 from targets.reference import bugs
@@ -136,7 +140,11 @@ class Embedded(ProcessTarget):
     points = POINTS
     operations = operations.OPERATIONS
     bugs = bugs.available()
+    limits = Limits(
+        start_s=30.0, stop_s=10.0, settle_s=10.0, client_s=10.0, poll_s=0.005, blocked_s=0.1
+    )
     request_id_reader = "targets.reference.context:current_request_id"
+    accesses = ACCESSES
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,15 +170,25 @@ class Embedded(ProcessTarget):
             Observer(run_dir, CELLS, HOSTS),
         )
 
-    def reset(self, bugs: frozenset[str]) -> None:
+    def reset(self, bugs: frozenset[str], kept: object = None) -> None:
         """Restore all databases in place; restart only what is dead, frozen or still busy."""
         self._end_what_is_busy()
-        super().reset(bugs)
+        super().reset(bugs, kept)
 
-    def restore(self, run_dir: Path) -> None:
-        """Bring the databases back, and throw away every message."""
+    def keep(self) -> Moment:
+        """Copy all databases: at rest, no service and no queue knows anything beside them."""
+        return self._open.pristine.keep()
+
+    def restore(self, run_dir: Path, kept: object = None) -> None:
+        """Bring the databases back, and throw away every message.
+
+        Raises:
+            TargetError: ``kept`` is nothing that :meth:`keep` returned.
+        """
+        if not isinstance(kept, Moment | None):
+            raise TargetError(f"target {self.name} kept no {kept!r}")
         self._purge()
-        self._open.pristine.restore()
+        self._open.pristine.restore(kept)
 
     def stop(self) -> None:
         """End every service, and close every file and connection."""
@@ -219,24 +237,25 @@ class Embedded(ProcessTarget):
                     return
                 self._seen = done
 
-    def clean_up(self, client: Connection, deadline_s: float) -> None:
-        """Delete all servers, then all volumes and ports, as their user."""
-        scope = Scope(client, deadline_s=deadline_s)
-        with acting_as("", deadline_s):
-            servers = operations.ids(client.compute, "servers")
-            volumes = operations.ids(client.block_storage, "volumes")
-        for server in servers:
-            operations.delete_server(scope, server)
-        self.settle(deadline_s)
-        for server in servers:
-            operations.wait_server_gone(scope, server)
-        for volume in volumes:
-            operations.delete_volume(scope, volume)
-        for volume in volumes:
-            operations.wait_volume_gone(scope, volume)
-        with acting_as("", deadline_s):
-            for port in operations.ids(client.network, "ports"):
-                client.network.delete_port(port)
+    def under_way(self, requests: Collection[str]) -> tuple[str, ...]:
+        """Ask the broker, which knows every message; while it does not run nothing goes on."""
+        if self.services["bus"].state is not ServiceState.READY:
+            return ()
+        stopped = [
+            _queue(name) for name in _CONSUMERS if self.services[name].state is ServiceState.FROZEN
+        ]
+        try:
+            return tuple(self._open.bus.under_way(requests, stopped, _PATIENCE_S))
+        except BusUnreachable as error:
+            return (f"bus: {error}",) if self._has_bus else ()
+
+    def clean_up(self, scope: Scope) -> None:
+        """Delete all servers and volumes, as their user."""
+        clean_up(scope, self.settle)
+
+    def new_request_id(self) -> str:
+        """An id in the form that OpenStack's services accept from outside."""
+        return f"req-{uuid.uuid4()}"
 
     # ------------------------------------------------------------------ steps
 
@@ -259,7 +278,7 @@ class Embedded(ProcessTarget):
             try:
                 # A broker that has just come back knows only what its clients have told it.
                 expected = [
-                    name.replace("-", ".", 1)
+                    _queue(name)
                     for name in _CONSUMERS
                     if self.services[name].state is ServiceState.READY
                 ]
@@ -292,6 +311,11 @@ class Embedded(ProcessTarget):
     def _purge(self) -> None:
         if self.services["bus"].state is ServiceState.READY:
             self._open.bus.purge()
+
+
+def _queue(service: str) -> str:
+    """Name the queue that a service consumes."""
+    return service.replace("-", ".", 1)
 
 
 def target() -> Embedded:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaos.operation import Operations
+from chaos.operation import Operations, Scope
 from chaos.target import Instrumentation
 from chaos.world import World
 from targets.processes import ProcessTarget
@@ -67,9 +67,9 @@ class Peripherals(ProcessTarget):
 
     def settle(self, deadline_s: float) -> None: ...
 
-    def clean_up(self, client: Any, deadline_s: float) -> None: ...
+    def clean_up(self, scope: Scope) -> None: ...
 
-    def restore(self, run_dir: Path) -> None: ...
+    def restore(self, run_dir: Path, kept: object = None) -> None: ...
 
 
 @pytest.fixture(scope="session")

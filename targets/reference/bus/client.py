@@ -78,7 +78,7 @@ class Bus:
         self._address = (host, int(port))
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Frame]] = {}
-        self._working: dict[int, str] = {}
+        self._working: dict[int, Frame] = {}
         self._subscriptions: list[_Subscription] = []
         self._state = threading.Condition()
         self._link: _Link | None = None
@@ -138,6 +138,19 @@ class Bus:
         frame = {"op": "drain", "deadline_s": deadline_s, "consumers": list(consumers)}
         pending: list[str] = self._confirmed(frame, deadline_s + CONFIRM_S)["pending"]
         return pending
+
+    def under_way(
+        self, requests: Iterable[str], stopped: Iterable[str] = (), timeout_s: float = CONFIRM_S
+    ) -> list[str]:
+        """Say what goes on by itself for these request ids, though nobody waits for it.
+
+        Casts that are carried out or wait to be tried again. Not what stays in a queue, nor what
+        the consumers of the queues ``stopped`` have, nor the calls that somebody waits for: they
+        are part of what he does.
+        """
+        frame = {"op": "under_way", "requests": list(requests), "stopped": list(stopped)}
+        moving: list[str] = self._confirmed(frame, timeout_s)["moving"]
+        return moving
 
     def purge(self) -> None:
         """Throw away every message that waits in a queue."""
@@ -218,10 +231,11 @@ class Bus:
 
     def _introduce(self, link: _Link, again: bool) -> None:
         recovery = next(self._numbers)
-        owed = {recovery: "recovery after the broker's death"} if again else {}
+        what = "recovery after the broker's death"
+        owed = {recovery: {"what": what, "queue": "", "request": ""}} if again else {}
         with self._state:
-            for ticket, what in (self._working | owed).items():
-                link.send({"op": "busy", "ticket": ticket, "what": what})
+            for ticket, work in (self._working | owed).items():
+                link.send({"op": "busy", "ticket": ticket, **work})
             for subscription in self._subscriptions:
                 limit = subscription.limit
                 link.send({"op": "consume", "queue": subscription.queue, "limit": limit})
@@ -268,9 +282,10 @@ class Bus:
     def _dispatch(self, link: _Link, frame: Frame) -> None:
         for subscription in self._subscriptions:
             if subscription.queue == frame["queue"]:
-                ticket = next(self._numbers)
+                ticket, sender = next(self._numbers), frame["body"].get("context", {})
+                work = {"what": _title(frame), "queue": subscription.queue}
                 with self._state:
-                    self._working[ticket] = _title(frame)
+                    self._working[ticket] = {**work, "request": sender.get("request_id", "")}
                 subscription.threads.submit(self._work, link, subscription.handler, frame, ticket)
                 return
         raise LookupError(f"a message came for {frame['queue']}, which nobody here consumes")

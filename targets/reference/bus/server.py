@@ -9,20 +9,21 @@ is counted as ended, and :meth:`Broker.drain` has no gap in which a chain of cas
 The reply to a call is in flight until its caller has it; the caller of a call whose worker died is
 told so. A reply to a dead caller is dropped.
 
-======== ================================== ====================================================
-op       fields                             answer
-======== ================================== ====================================================
-publish  id, queue, body, delay_s           ok
-call     id, queue, body                    reply, with result, error or lost
-consume  id, queue, limit                   ok, then deliver frames (delivery, body)
-done     delivery, and reply for a call
-received id of the reply
-busy     ticket, what                       work that began before this broker did
-idle     ticket                             that work has ended
-drain    id, deadline_s, consumers          ok; pending is empty, or says what there still is
-purge    id                                 ok
-stats    id                                 ok with queues, in_flight, delivered
-======== ================================== ====================================================
+========= ================================= ====================================================
+op        fields                            answer
+========= ================================= ====================================================
+publish   id, queue, body, delay_s          ok
+call      id, queue, body                   reply, with result, error or lost
+consume   id, queue, limit                  ok, then deliver frames (delivery, body)
+done      delivery, and reply for a call
+received  id of the reply
+busy      ticket, what, queue, request      work that began before this broker did
+idle      ticket                            that work has ended
+drain     id, deadline_s, consumers         ok; pending is empty, or says what there still is
+under_way id, requests, stopped             ok; moving says what goes on for these request ids
+purge     id                                ok
+stats     id                                ok with queues, in_flight, delivered
+========= ================================= ====================================================
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import logging
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from targets.reference import config
@@ -65,6 +66,16 @@ class Message:
     queue: str
     body: Frame
     call: Call | None = None
+
+    @property
+    def request(self) -> str:
+        """The id of the request on whose behalf it was sent; '' when it does not say."""
+        return str(self.body.get("context", {}).get("request_id", ""))
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for it to be carried out."""
+        return self.call is not None and not self.call.caller.closed
 
     def __str__(self) -> str:
         return f"{self.queue}: {self.body.get('method', '?')}"
@@ -192,7 +203,33 @@ class Broker:
         yield from (f"{delivery.message} in flight" for delivery in self.deliveries.values())
         for connection in self.connections:
             yield from (f"reply {number} not received" for number in connection.unreceived)
-            yield from (f"{what} in flight" for what in connection.busy.values())
+            yield from (f"{work['what']} in flight" for work in connection.busy.values())
+
+    def under_way(self, requests: Container[str], stopped: Container[str]) -> Iterator[str]:
+        """Say, one by one, what goes on by itself for these requests, though nobody waits for it.
+
+        What waits in a queue needs a consumer, and is none of it; nor is what the consumers of the
+        queues ``stopped`` work on, for they stand still, nor a handler whose own call waits so.
+        """
+        for message in self.delayed:
+            if message.request in requests:
+                yield f"{message} waits to be tried again"
+        calls = [m for queue in self.queues.values() for m in queue.messages]
+        calls += [d.message for d in self.deliveries.values() if d.message.queue in stopped]
+        held_up = {(m.call.caller, m.request) for m in calls if m.call}
+        for delivery in self.deliveries.values():
+            message = delivery.message
+            if (
+                message.request in requests
+                and not message.awaited
+                and message.queue not in stopped
+                and (delivery.consumer.connection, message.request) not in held_up
+            ):
+                yield f"{message} in flight"
+        for connection in self.connections:
+            for work in connection.busy.values():
+                if work["request"] in requests and work["queue"] not in stopped:
+                    yield f"{work['what']} in flight"
 
     def _mature(self, message: Message) -> None:
         del self.delayed[message]
@@ -235,7 +272,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.unreceived: set[int] = set()
-        self.busy: dict[int, str] = {}
+        self.busy: dict[int, Frame] = {}
         self.closed = False
         self._decoder = Decoder()
 
@@ -275,7 +312,7 @@ class Connection(asyncio.Protocol):
                 self.unreceived.discard(number)
                 return broker.settle()
             case "busy":
-                self.busy[frame["ticket"]] = frame["what"]
+                self.busy[frame["ticket"]] = frame
                 return None
             case "idle":
                 self.busy.pop(frame["ticket"], None)
@@ -283,6 +320,8 @@ class Connection(asyncio.Protocol):
             case "drain":
                 drain = Drain(self, number, tuple(frame["consumers"]))
                 return broker.drain(drain, frame["deadline_s"])
+            case "under_way":
+                answer["moving"] = list(broker.under_way(frame["requests"], frame["stopped"]))
             case "purge":
                 broker.purge()
             case "stats":

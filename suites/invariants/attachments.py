@@ -1,0 +1,50 @@
+"""Volumes, their attachments, and the compute service's block devices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from chaos.invariant import Evidence, invariant
+from targets.cloud.world import CloudWorld
+
+
+@invariant("attachments-match-block-devices", checked="settled", number=5)
+def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
+    """Attachments and block devices pair up one to one, and the volume's status agrees."""
+    world: CloudWorld = evidence.world
+    attachments = {a.id: a for a in world.attachments}
+    devices = Counter(d.attachment for d in world.block_devices if d.volume)
+    for device in world.block_devices:
+        attachment = attachments.get(device.attachment)
+        if device.volume and attachment is None:
+            yield (
+                f"block device {device.id} of {device.instance} names attachment "
+                f"{device.attachment} of volume {device.volume}, which does not exist"
+            )
+        elif attachment and (attachment.volume, attachment.instance) != (
+            device.volume,
+            device.instance,
+        ):
+            yield (
+                f"block device {device.id} is of {device.instance} and volume {device.volume}, its "
+                f"attachment {attachment.id} of {attachment.instance} and {attachment.volume}"
+            )
+    for attachment in world.attachments:
+        if devices[attachment.id] != 1:
+            yield (
+                f"attachment {attachment.id} of volume {attachment.volume} has "
+                f"{devices[attachment.id]} block devices"
+            )
+        if attachment.status != "attached":
+            yield f"attachment {attachment.id} of {attachment.volume} stays {attachment.status}"
+    used = Counter(a.volume for a in world.attachments)
+    for lost in sorted(used.keys() - {volume.id for volume in world.volumes}):
+        yield f"volume {lost} does not exist and has {used[lost]} attachments"
+    for volume in world.volumes:
+        expected = {"in-use"} if used[volume.id] else {"available", "error"}
+        if volume.status not in expected:
+            yield (
+                f"volume {volume.name} ({volume.id}) is {volume.status} with "
+                f"{used[volume.id]} attachments"
+            )

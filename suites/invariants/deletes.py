@@ -1,0 +1,44 @@
+"""A delete is fulfilled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chaos.history import Done, Kind
+from chaos.invariant import Evidence, invariant
+from suites.invariants.asked import asked, servers
+from targets.cloud.world import CloudWorld
+
+
+@invariant("deletes-fulfilled", checked="settled", number=9)
+def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
+    """An accepted delete is fulfilled: the server is gone, with every record of it."""
+    accepted = {
+        server: done.arguments["server"]
+        for done in asked(evidence, "server.delete")
+        if done.outcome is Kind.OK and not _found_nothing(done)
+        for server in servers(evidence, done)
+    }
+    for server, name in accepted.items():
+        left = list(_left_of(server, evidence.world))
+        if left:
+            yield (
+                f"the delete of {name} ({server}) was accepted, "
+                f"but there is still: {', '.join(left)}"
+            )
+
+
+def _found_nothing(delete: Done) -> bool:
+    """Whether there was no such server, not even one that is gone: nothing was promised then."""
+    return bool(delete.answer == {"status": 404, "server": None})
+
+
+def _left_of(server: str, world: CloudWorld) -> Iterator[str]:
+    yield from (f"instance in {i.cell}" for i in world.instances if i.uuid == server)
+    yield from ("build request" for r in world.build_requests if r.instance == server)
+    yield from ("instance mapping" for m in world.instance_mappings if m.instance == server)
+    yield from (f"block device {d.id}" for d in world.block_devices if d.instance == server)
+    yield from (f"attachment {a.id}" for a in world.attachments if a.instance == server)
+    yield from (f"port {p.id}" for p in world.ports if p.device == server)
+    yield from (f"{a.resource} of {a.provider}" for a in world.allocations if a.consumer == server)
+    yield from (f"guest on {g.host}" for g in world.guests if g.uuid == server)

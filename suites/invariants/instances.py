@@ -1,0 +1,25 @@
+"""What a server's record may say once everything is at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chaos.invariant import Evidence, invariant
+from targets.cloud.world import CloudWorld
+
+RESTING = {"active", "stopped", "error", "resized"}
+"""VM states in which an instance may stay; with task state None."""
+
+
+@invariant("instances-at-rest", checked="settled", number=1)
+def instances_at_rest(evidence: Evidence) -> Iterator[str]:
+    """Every instance is ACTIVE, SHUTOFF, ERROR, VERIFY_RESIZE or gone, with task state None."""
+    world: CloudWorld = evidence.world
+    for instance in world.instances:
+        if instance.vm_state not in RESTING or instance.task_state is not None:
+            yield (
+                f"instance {instance.name} ({instance.uuid}) stays {instance.vm_state} with task "
+                f"state {instance.task_state}"
+            )
+    for request in world.build_requests:
+        yield f"instance {request.instance} is still a build request"

@@ -1,0 +1,40 @@
+"""What a user of the cloud does to be rid of everything that is his."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from chaos.operation import Scope
+from targets.cloud import operations
+from targets.cloud.client import acting_as
+
+
+def clean_up(scope: Scope, settle: Callable[[float], None]) -> None:
+    """Delete the user's servers, then his volumes, then the ports that steps of the plan made.
+
+    Servers and volumes are made by users only, so all that the user can see are his, also those
+    whose creation was never answered. Ports are made for servers as well: one that is left over is
+    a leak, and stays to be found. ``settle`` waits until the cloud is at rest.
+
+    Raises:
+        ChaosError: something was refused, was not answered, or did not go by the deadline.
+    """
+    client = scope.client
+    with acting_as(scope.request_id, scope.deadline_s):
+        servers = [found["id"] for found in operations.listed(client.compute, "servers")]
+        volumes = [found["id"] for found in operations.listed(client.block_storage, "volumes")]
+        ports = [found["id"] for found in operations.listed(client.network, "ports")]
+    by_id = replace(scope, made={key: key for key in (*servers, *volumes)})
+    for server in servers:
+        operations.delete_server(by_id, server)
+    settle(scope.deadline_s)
+    for server in servers:
+        operations.wait_server_gone(by_id, server)
+    for volume in volumes:
+        operations.delete_volume(by_id, volume)
+    for volume in volumes:
+        operations.wait_volume_gone(by_id, volume)
+    with acting_as(scope.request_id, scope.deadline_s):
+        for port in {*ports} & {*scope.made.values()}:
+            client.network.delete_port(port)
