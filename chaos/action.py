@@ -61,6 +61,6 @@ class Action:
     def record(cls, tell: Iterable[str] = ()) -> Action:
         """Report only; with the values of the call's arguments named in ``tell``.
 
-        As text, at most 500 characters each; what the call has no argument for is left out.
+        As text, at most 20,000 characters each; what the call has no argument for is left out.
         """
         return cls("record", {"tell": list(tell)} if tell else {})

@@ -29,7 +29,7 @@ from ._whereabouts import Whereabouts
 
 START_LIMIT_S = 5.0
 VERDICT_LIMIT_S = 5.0
-TOLD_LIMIT = 500
+TOLD_LIMIT = 20_000
 """Characters of one argument's value."""
 
 

@@ -217,11 +217,11 @@ class Gates:
             actor=runner.label, step=len(stage.choices.schedule),
             waiting=[label for label in options if label != taken],
         )  # fmt: skip
+        seen = len(stage.accesses)
         if taken in crashes:
             crashes[taken]()
         else:
             waiting.release()
-        seen = len(stage.accesses)
         self._wait_for_rest()
         changed = self._observe(len(stage.choices.schedule))
         choice.visible = changed
@@ -253,20 +253,22 @@ class Gates:
         except WorldMoved:
             return True
 
-    def _touched(self, runner: Runner, since: int) -> frozenset[Access]:
-        """What was touched since, but for what the other actors did."""
+    def _touched(self, runner: Runner, since: int) -> frozenset[Access] | None:
+        """What was touched since, but for what the other actors did; None: not known."""
         others = {
             request
             for other in self._runners.values()
             if other is not runner
             for request in self._stage.requests[other.label]
         }
-        return frozenset(
-            access
+        mine = [
+            accesses
             for request, at_ns, accesses in self._stage.accesses[since:]
             if request not in others and at_ns >= self._granted_ns
-            for access in accesses
-        )
+        ]
+        if not self._stage.requests[runner.label] or None in mine:
+            return None
+        return frozenset(access for accesses in mine for access in accesses or ())
 
     # ------------------------------------------------------------------ rest
 

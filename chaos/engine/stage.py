@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import traceback
@@ -32,6 +33,8 @@ from chaos.safety.undo import Entry, UndoLog
 from chaos.schedule import Choices
 from chaos.target import Service, Target
 
+_log = logging.getLogger(__name__)
+
 
 class Gatekeeper(Protocol):
     """Who holds actors and lets them go (:class:`chaos.engine.gates.Gates`)."""
@@ -58,8 +61,9 @@ class Stage:
     choices: Choices
     observations: list[Observation] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
-    accesses: list[tuple[str, int, tuple[Access, ...]]] = field(default_factory=list)
-    """What was read and written: by which request, when (monotonic nanoseconds), what."""
+    accesses: list[tuple[str, int, tuple[Access, ...] | None]] = field(default_factory=list)
+    """What was read and written: by which request, when (monotonic nanoseconds), what (None: the
+    target could not tell)."""
     hits: int = 0
     """How many hits are in the history."""
     moves: int = 0
@@ -211,8 +215,7 @@ class Stage:
         self.moves += bool(actor)
         access = self._access_arms.get(hit.arm)
         if access is not None:
-            touched = tuple(access.read(hit.service, hit.told))
-            self.accesses.append((hit.request or "", hit.at_ns, touched))
+            self.accesses.append((hit.request or "", hit.at_ns, _read(access, hit)))
             return
         self._hits[hit.arm].append(hit)
         self.hits += 1
@@ -361,6 +364,14 @@ class Stage:
         """
         for error in self._reaction_errors:
             raise error
+
+
+def _read(access: AccessPoint, hit: Hit) -> tuple[Access, ...] | None:
+    try:
+        return tuple(access.read(hit.service, hit.told))
+    except Exception:
+        _log.exception("the target cannot tell what %s touches", access.point.function)
+        return None
 
 
 def _single(actor: Step) -> Iterator[Step]:

@@ -96,6 +96,6 @@ ACCESSES = (
     _sql("do_execute_no_params"),
     AccessPoint(Point("targets.reference.bus.client:Bus.publish"), ("queue",), of_message),
     AccessPoint(Point("targets.reference.bus.client:Bus.call"), ("queue",), of_message),
-    AccessPoint(Point("targets.reference.nova.locks:Locks.__call__"), ("name",), of_lock),
+    AccessPoint(Point("targets.reference.nova.locks:Locks._of"), ("name",), of_lock),
 )
 """For :attr:`chaos.target.Target.accesses`."""

@@ -14,12 +14,17 @@ class Locks:
         self._guard = threading.Lock()
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Hold the lock called ``name`` for the length of the block."""
+    def _of(self, name: str) -> threading.Lock:
+        """Count another user of the lock called ``name``."""
         with self._guard:
             lock, users = self._locks.get(name, (threading.Lock(), 0))
             self._locks[name] = lock, users + 1
+        return lock
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Hold the lock called ``name`` for the length of the block."""
+        lock = self._of(name)
         try:
             with lock:
                 yield
