@@ -45,11 +45,14 @@ class Whereabouts:
                 if hit in wanted
             ]
         frames = sys._current_frames()
-        return {
-            hit: _place(frames[ident])
-            for hit, ident, thread in noted
-            if thread.is_alive() and ident in frames
-        }
+        try:
+            return {
+                hit: _place(frames[ident])
+                for hit, ident, thread in noted
+                if thread.is_alive() and ident in frames
+            }
+        finally:
+            frames.clear()  # our own frame is among them: a circle that would keep them all
 
 
 def _place(frame: FrameType) -> str:

@@ -198,6 +198,31 @@ def test_raise_makes_an_exception_whose_constructor_wants_more(
         service.ask("plain(1)")
 
 
+@pytest.mark.parametrize("times", [1, None], ids=["asked", "unasked"])
+@pytest.mark.parametrize(
+    ("exception", "problem"),
+    [
+        ("broken:Lost", "`broken:Lost` cannot be imported: ZeroDivisionError: division by zero"),
+        ("late:Lost", "`late:Lost` is no exception"),
+        ("late:Latte", "`late:Latte` is no exception; did you mean `late:Late`?"),
+        ("shop:Picky", "`shop:Picky` cannot be made: KeyError: 'no such code'"),
+        ("shop:Mute", "`shop:Mute` cannot be made: AttributeError: "),
+    ],
+)
+def test_an_exception_that_cannot_be_raised_leaves_the_call_alone_and_is_no_strike(
+    service: Service,
+    controller: Controller,
+    exception: str,
+    problem: str,
+    times: int | None,
+) -> None:
+    arm = controller.arm(point("plain"), When.BEFORE, Action.error(exception, "x"), times=times)
+    assert service.ask("plain(7)") == 7
+    assert controller.armed()  # a round trip after all that was said
+    assert (arm.matched, arm.hits) == (1, ())
+    assert arm.state["shop"].startswith(f"error: {problem}")
+
+
 def test_an_after_point_reports_how_the_call_failed(
     service: Service, controller: Controller
 ) -> None:

@@ -42,6 +42,62 @@ def test_a_call_without_a_request_is_no_named_one(service: Service, controller: 
     assert service.ask("plain(1)") == 1
 
 
+@pytest.mark.parametrize(
+    ("requests", "struck"), [(("",), ["x", 1, 1]), (("", "r"), ["x", "x", 1]), (None, ["x"] * 3)]
+)
+def test_an_empty_request_id_means_while_serving_none(
+    service: Service,
+    controller: Controller,
+    requests: tuple[str, ...] | None,
+    struck: list[object],
+) -> None:
+    arm = controller.arm(
+        point("plain"), When.BEFORE, Action.answer("x"), requests=requests, times=None
+    )
+    calls = ["plain(1)", "in_request('r', plain, 1)", "in_request('other', plain, 1)"]
+    assert [service.ask(call) for call in calls] == struck
+    assert arm.wait(5, number=struck.count("x")) is not None
+    assert arm.matched == struck.count("x")
+
+
+def test_after_a_call_in_which_a_request_began_it_is_served(
+    service: Service, controller: Controller
+) -> None:
+    service.ask("exec('def begins(): request.set(\"req-1\"); return 1', vars(shop))")
+    controller.arm(point("begins"), When.AFTER, Action.answer("struck"), requests=("",))
+    assert service.ask("shop.begins()") == 1
+
+
+@pytest.mark.parametrize("reader", ["", "nowhere:current_request"], ids=["none", "not imported"])
+@pytest.mark.parametrize(
+    ("requests", "struck"), [(("",), ["x", "x"]), (("r",), [1, 1]), (("", "r"), ["x", "x"])]
+)
+def test_without_a_reader_no_call_serves_a_request(
+    launch: Launch, reader: str, requests: tuple[str, ...], struck: list[object]
+) -> None:
+    with Controller(label="test", request_id_reader=reader) as controller:
+        service = launch(by=controller)
+        controller.arm(
+            point("plain"), When.BEFORE, Action.answer("x"), requests=requests, times=None
+        )
+        calls = ["plain(1)", "in_request('r', plain, 1)"]
+        assert [service.ask(call) for call in calls] == struck
+        service.stop()
+
+
+def test_a_reader_that_fails_is_told_once_and_asked_again(launch: Launch) -> None:
+    with Controller(label="test", request_id_reader="shop:moody_request") as controller:
+        service = launch(by=controller)
+        controller.arm(point("plain"), When.BEFORE, Action.answer("x"), requests=("r",), times=None)
+        assert service.ask("[in_request('moody', plain, 1), in_request('moody', plain, 1)]") == [
+            1,
+            1,
+        ]
+        assert service.ask("in_request('r', plain, 1)") == "x"
+        errors = service.stop()
+    assert errors.count("chaos agent: shop:moody_request: ValueError: not now") == 1
+
+
 def test_two_requests_at_one_point_are_held_and_released_one_by_one(
     service: Service, controller: Controller
 ) -> None:
@@ -122,6 +178,98 @@ def test_occurrences_count_over_all_matching_services(
     assert [hit.service for hit in arm.hits] == ["compute-2"]
 
 
+# ---------------------------------------------------------------------- how the call ended
+
+
+ENDS = "results(sells, 0, 1, 0, 2, 0, 3)"
+UNARMED = ["ValueError", 1, "ValueError", 2, "ValueError", 3]
+
+
+@pytest.mark.parametrize("times", [9, None], ids=["asked", "unasked"])
+@pytest.mark.parametrize(
+    ("raised", "answers", "unwanted"),
+    [
+        (None, ["x"] * 6, 0),
+        (True, ["x", 1, "x", 2, "x", 3], 3),
+        (False, ["ValueError", "x", "ValueError", "x", "ValueError", "x"], 3),
+    ],
+)
+def test_only_calls_that_ended_as_wanted_are_struck(
+    service: Service,
+    controller: Controller,
+    raised: bool | None,
+    answers: list[object],
+    unwanted: int,
+    times: int | None,
+) -> None:
+    arm = controller.arm(point("sells"), When.AFTER, Action.answer("x"), raised=raised, times=times)
+    assert service.ask(ENDS) == answers
+    arm.disarm()
+    assert [bool(hit.raised) for hit in arm.hits] == [
+        before == "ValueError"
+        for before, after in zip(UNARMED, answers, strict=True)
+        if after == "x"
+    ]
+    assert (arm.matched, arm.unwanted) == (answers.count("x"), unwanted)
+
+
+@pytest.mark.parametrize(
+    ("raised", "answers"),
+    [
+        (None, ["ValueError", "x", "ValueError", 2, "ValueError", 3]),
+        (True, ["ValueError", 1, "x", 2, "ValueError", 3]),
+        (False, ["ValueError", 1, "ValueError", "x", "ValueError", 3]),
+    ],
+)
+def test_occurrences_count_only_calls_that_ended_as_wanted(
+    service: Service, controller: Controller, raised: bool | None, answers: list[object]
+) -> None:
+    controller.arm(point("sells"), When.AFTER, Action.answer("x"), raised=raised, occurrence=2)
+    assert service.ask(ENDS) == answers
+
+
+def test_occurrences_of_raised_calls_count_over_services(
+    launch: Launch, controller: Controller
+) -> None:
+    first, second = launch("a"), launch("b")
+    arm = controller.arm(
+        point("sells"), When.AFTER, Action.answer("x"), raised=True, occurrence=2, times=2
+    )
+    assert first.ask("results(sells, 1, 0, 1)") == [1, "ValueError", 1]
+    assert second.ask("results(sells, 1, 0, 1, 0, 0)") == [1, "x", 1, "x", "ValueError"]
+    assert [hit.service for hit in arm.hits] == ["b", "b"]
+    assert (arm.matched, arm.unwanted) == (3, 4)
+
+
+def test_calls_of_another_request_are_not_even_unwanted(
+    service: Service, controller: Controller
+) -> None:
+    arm = controller.arm(point("sells"), When.AFTER, Action.record(), raised=True, requests=("r",))
+    assert service.ask("[sells(1), in_request('r', sells, 1)]") == [1, 1]
+    assert (arm.matched, arm.unwanted) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("setup", "call", "end"),
+    [
+        ("async def task(x): return shop.sells(x)", "results(lambda x: asyncio.run(task(x)), 0, 1)",
+         ["ValueError", "x"]),
+        ("def task(x): yield shop.sells(x)", "results(lambda x: drain(task(x)), 0, 1)",
+         ["ValueError", [[1], "x"]]),
+    ],
+    ids=["coroutine", "generator"],
+)  # fmt: skip
+def test_coroutines_and_generators_are_told_apart_by_their_end(
+    service: Service, controller: Controller, setup: str, call: str, end: list[object]
+) -> None:
+    service.ask(f"exec({setup!r}, vars(shop) | {{'shop': shop}}, vars(shop))")
+    controller.arm(point("task"), When.AFTER, Action.answer("x"), raised=False)
+    assert service.ask(call.replace("task(", "shop.task(")) == end
+
+
+# ---------------------------------------------------------------------- what a hit tells
+
+
 def test_the_hits_of_an_arm_are_numbered(service: Service, controller: Controller) -> None:
     arm = controller.arm(
         point("plain"), When.BEFORE, Action.record(), alias="shop.plain", times=None
@@ -131,6 +279,60 @@ def test_the_hits_of_an_arm_are_numbered(service: Service, controller: Controlle
     assert third is not None
     assert (third.number, third.alias) == (3, "shop.plain")
     assert [hit.number for hit in arm.hits] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("times", [1, None], ids=["asked", "unasked"])
+@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize(
+    ("path", "call", "told"),
+    [
+        ("plain", "plain([1, 'a'])", {"value": "[1, 'a']"}),
+        ("plain", "plain(value=None)", {"value": "None"}),
+        ("fetch", "asyncio.run(fetch(7))", {"value": "7"}),
+        ("count", "drain(count(2))", {"limit": "2"}),
+        ("Shop.method", "Shop().method(3)", {"value": "3"}),
+        ("keywords", "keywords(1)", {"first": "1", "second": "2", "third": "3"}),
+        ("keywords", "keywords(1, 4, 5, value=6)", {"first": "1", "second": "4", "third": "3",
+                                                    "value": "6"}),
+        ("plain", "plain('x' * 501)", {"value": "x" * 500}),
+        ("plain", "plain(unspeakable) and 1", {}),
+    ],
+)  # fmt: skip
+def test_a_hit_tells_the_named_arguments_that_there_are(
+    service: Service,
+    controller: Controller,
+    path: str,
+    call: str,
+    told: dict[str, str],
+    when: When,
+    times: int | None,
+) -> None:
+    names = ["value", "limit", "first", "second", "third", "rest", "nothing"]
+    arm = controller.arm(point(path), when, Action.record(tell=names), times=times)
+    service.ask(call)
+    hit = arm.wait(5)
+    assert hit is not None
+    assert hit.told == told
+
+
+def test_arguments_that_nobody_named_are_not_told(service: Service, controller: Controller) -> None:
+    arms = controller.arm_all(
+        ArmRequest(point("keywords"), When.BEFORE, action)
+        for action in (Action.record(), Action.record(tell=["second"]))
+    )
+    service.ask("keywords(1)")
+    assert [arm.hits[0].told for arm in arms] == [{}, {"second": "2"}]
+
+
+def test_to_tell_a_value_strikes_nobody(service: Service, controller: Controller) -> None:
+    """Its ``__str__`` may call what is armed."""
+    service.ask("exec('class Talks:\\n def __str__(self): return str(plain(5))', vars(shop))")
+    telling = controller.arm(point("sells"), When.BEFORE, Action.record(tell=["amount"]))
+    inner = controller.arm(point("plain"), When.BEFORE, Action.record(), times=None)
+    service.ask("bool(sells(shop.Talks()))")
+    assert [hit.told for hit in telling.hits] == [{"amount": "5"}]
+    inner.disarm()
+    assert inner.hits == ()
 
 
 def test_a_hit_that_does_not_come_is_none_at_the_deadline(

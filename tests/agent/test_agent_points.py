@@ -229,11 +229,28 @@ def test_a_name_that_cannot_be_armed_is_one_clear_error(
     assert message in str(error.value)
 
 
-def test_a_misspelt_exception_is_an_error_when_it_is_armed(
-    service: Service, controller: Controller
+@pytest.mark.parametrize(
+    ("exception", "message"),
+    [
+        ("nowhere.errors:Lost", "no module `nowhere`"),
+        ("holdr:Lost", "no module `holdr`; did you mean `holder`?"),
+        (
+            "http.cookeis:CookieError",
+            "`http` has no module `cookeis`; did you mean `http.cookies` or",
+        ),
+        ("shop:Picki", "`shop:Picki` is no exception; did you mean `shop:Picky`?"),
+        ("OSErorr", "`OSErorr` is no exception; did you mean `OSError`"),
+        ("shop.Picky", "`shop.Picky` is no exception"),
+        ("builtins:print", "`builtins:print` is no exception"),
+    ],
+)
+def test_an_exception_that_cannot_be_found_is_an_error_when_it_is_armed(
+    service: Service, controller: Controller, exception: str, message: str
 ) -> None:
-    with pytest.raises(PointError, match=r"did you mean `ValueError`"):
-        controller.arm(point("plain"), When.BEFORE, Action.error("ValueErorr", ""))
+    with pytest.raises(PointError) as error:
+        controller.arm(point("plain"), When.BEFORE, Action.error(exception, ""))
+    assert message in str(error.value)
+    assert controller.armed() == {"shop": ()}
 
 
 def test_when_one_of_many_points_is_wrong_none_is_armed(

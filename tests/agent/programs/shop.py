@@ -4,6 +4,8 @@ import asyncio
 import contextvars
 import inspect
 import os
+import queue
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +14,12 @@ request = contextvars.ContextVar("request", default=None)
 
 
 def current_request():
+    return request.get()
+
+
+def moody_request():
+    if request.get() == "moody":
+        raise ValueError("not now")
     return request.get()
 
 
@@ -37,6 +45,23 @@ def keywords(first, /, second=2, *rest, third=3, **more):
 def fails():
     calls.append("fails")
     raise ValueError("out of stock")
+
+
+class Picky(Exception):
+    """Takes no message for granted."""
+
+    def __init__(self, code):
+        raise KeyError("no such code")
+
+
+class Mute(Exception):
+    """Cannot be made without its second argument, nor told."""
+
+    def __init__(self, code, words):
+        self.words = words
+
+    def __str__(self):
+        return self.words
 
 
 def stops():
@@ -183,3 +208,87 @@ def signature(function):
 
 def is_coroutine_function(function):
     return inspect.iscoroutinefunction(function)
+
+
+def sells(amount):
+    """Raises when there is nothing left to sell."""
+    if not amount:
+        raise ValueError("sold out")
+    return amount
+
+
+def results(function, *arguments):
+    """What each call gives: its value, or the name of its exception."""
+
+    def result(argument):
+        try:
+            return function(argument)
+        except Exception as error:
+            return type(error).__name__
+
+    return [result(argument) for argument in arguments]
+
+
+stopping = threading.Event()
+
+
+def until_stopped(function, *arguments):
+    """What all calls give until ``stopping`` is set."""
+    answers = []
+    while not stopping.is_set():
+        answers.append(function(*arguments))
+    return answers
+
+
+shelf = queue.SimpleQueue()
+entered = threading.Event()
+
+
+def takes(holding=None):
+    """Waits until something is put on the shelf."""
+    entered.set()
+    return shelf.get()
+
+
+def serves(times):
+    """Is at a point, and then waits so many times."""
+    plain(0)
+    return [takes() for _ in range(times)]
+
+
+freed = threading.Event()
+
+
+class Kept:
+    """Sets ``freed`` when nobody has it any more."""
+
+    def __del__(self):
+        freed.set()
+
+
+def traced(function):
+    """What a function gives while a debugger follows each line; and whether that saw any."""
+    seen = []
+
+    def trace(frame, event, argument):
+        seen.append(event)
+        return trace
+
+    def run():
+        sys.settrace(trace)
+        try:
+            return function()
+        finally:
+            sys.settrace(None)
+
+    return [run(), "line" in seen]
+
+
+class Unspeakable:
+    """Has no text."""
+
+    def __str__(self):
+        raise RuntimeError("do not ask")
+
+
+unspeakable = Unspeakable()
