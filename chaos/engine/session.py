@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
@@ -89,12 +89,13 @@ class Session:
     """Use as a context manager; :meth:`run` runs one case.
 
     ``target`` is a name or a file (see :mod:`chaos.language.catalogue`). ``on_round`` is called
-    with the number of each round of a trial once it has ended.
+    with the number of each round of a trial once it has ended, ``on_trial`` with each trial.
     """
 
     target: str
     journal: Journal
     on_round: Callable[[int], None] = lambda number: None
+    on_trial: Callable[[Trial], None] = lambda trial: None
     keep: bool = False
     """Leave the run directory (logs, databases) where it is, and say so in :attr:`run_dir`."""
     run_dir: Path = field(init=False)
@@ -201,13 +202,23 @@ class Session:
             outcome = self._engine.run(bound, frozenset(filter(None, [case.bug])), case.order)
         finally:
             self._trial = ""
-        failed = outcome.verdict is not Verdict.PASS
-        self.journal.end(
-            trial.id, ended_ns=time.monotonic_ns(), rounds=outcome.rounds,
-            verdict=outcome.verdict, reason=outcome.reason, violated=outcome.violated,
-            reproduce=self.reproduce(case, outcome.schedule) if failed else "",
-        )  # fmt: skip
+        self.on_trial(self._end(case, trial, outcome))
         return outcome
+
+    def _end(self, case: Case, trial: Trial, outcome: Outcome) -> Trial:
+        failed = outcome.verdict is not Verdict.PASS
+        ended = replace(
+            trial,
+            ended_ns=time.monotonic_ns(),
+            rounds=outcome.rounds,
+            verdict=outcome.verdict,
+            reason=outcome.reason,
+            violated=outcome.violated,
+            reproduce=self.reproduce(case, str(outcome.schedule)) if failed else trial.reproduce,
+            note="; ".join(filter(None, (outcome.account, outcome.note))),
+        )
+        self.journal.end(ended)
+        return ended
 
     def armed(self) -> Mapping[str, tuple[str, ...]]:
         """Which functions are armed right now, by service; none between trials."""
@@ -239,6 +250,7 @@ class Session:
             expected=case.expected.verdict,
             expected_violations=case.expected.violations,
             reason="",
+            case=plan.case,
         )
         self.journal.begin(trial)
         return trial
@@ -265,11 +277,8 @@ class Session:
         }
 
     def _after_round(self, number: int, outcome: Outcome, history: History) -> None:
-        self.journal.end_round(
-            self._trial, Round(number, outcome.schedule, outcome.verdict, outcome.reason)
-        )
-        # A race has many rounds; the logs of the first tell what a good one looks like.
-        if number == 1 or outcome.verdict is not Verdict.PASS:
+        ended = Round(number, str(outcome.schedule), outcome.verdict, outcome.reason)
+        if self.journal.end_round(self._trial, ended):
             for log in self._logs(number):
                 self.journal.log(self._trial, log)
         self.on_round(number)
