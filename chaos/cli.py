@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_RESULTS = Path("chaos-results")
+TOLD = 100
+"""How many unexpected trials, and commands, are printed at most; the report has them all."""
 
 # A log or a pipe has no width: do not cut what a person will read there.
 _WIDTH = None if sys.stdout.isatty() else 160
@@ -217,6 +219,11 @@ def _run(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[detail]}"), TimeElapsedColumn(), console=err, transient=True,
     )  # fmt: skip
+
+    def told(trial: Trial) -> None:
+        progress.advance(task)
+        progress.console.print(_line(trial), highlight=False, soft_wrap=True)
+
     with begin(results) as journal:
         with progress:
             task = progress.add_task("", total=len(todo), detail="")
@@ -228,15 +235,13 @@ def _run(
                     on_round=lambda number: progress.update(
                         task, detail=f"round {number}" if number > 1 else ""
                     ),
+                    on_trial=told,
                     keep=keep,
                 )
                 with session:
                     for case in group:
                         progress.update(task, description=case.name, detail="")
                         session.run(case)
-                        trial = journal.trials()[-1]
-                        progress.advance(task)
-                        progress.console.print(_line(trial), highlight=False, soft_wrap=True)
                     progress.update(task, description=f"stopping {name}", detail="")
                 if keep:
                     err.print(f"run directory kept: {session.run_dir}")
@@ -249,19 +254,24 @@ def _run(
 
 
 def _mark(trial: Trial) -> str:
+    if trial.skipped:
+        return "[dim]○[/]"
     return "[green]✓[/]" if trial.as_expected else "[red]✗[/]"
 
 
 def _line(trial: Trial) -> str:
     rounds = f", {trial.rounds} rounds" if trial.rounds > 1 else ""
     bug = rf"\[{trial.bug}]" if trial.bug else ""
-    took = f"({trial.duration_s:.2f} s{rounds})"
-    return f"{_mark(trial)} {trial.plan}{bug}: {_verdict(trial)} {took}"
+    told = f": {_plain(why)}" if (why := _beside(trial)) else ""
+    took = f"({trial.duration_s or 0:.2f} s{rounds})"
+    return f"{_mark(trial)} {_plain(trial.title_of_case)}{bug}: {_verdict(trial)} {took}{told}"
 
 
 def _verdict(trial: Trial) -> str:
     """The verdict, and in words how it relates to the expected one."""
     verdict = trial.verdict or "none"
+    if trial.skipped:
+        return verdict
     if trial.verdict != trial.expected:
         return f"[red]{verdict}[/], expected {trial.expected}"
     if not trial.as_expected:
@@ -269,27 +279,43 @@ def _verdict(trial: Trial) -> str:
     return f"{verdict}, as it must" if trial.bug else verdict
 
 
+def _beside(trial: Trial) -> str:
+    """What is told beside the verdict: the note, and why it was skipped."""
+    return "; ".join(filter(None, (trial.reason if trial.skipped else "", trial.note)))
+
+
 def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence[Path]) -> None:
+    from chaos.journal import grouped
+
+    groups = grouped(trials)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "plan", "bug switch", "verdict", "rounds", "seconds"):
-        right = column in {"rounds", "seconds"}
+    for column in ("", "plan", "bug switch", "verdict", "trials", "rounds", "seconds"):
+        right = column in {"trials", "rounds", "seconds"}
         table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    for trial in trials:
+    for group in groups:
+        trial = group.first
         table.add_row(
-            _mark(trial), trial.plan, trial.bug or "off", _verdict(trial),
-            str(trial.rounds), f"{trial.duration_s or 0:.2f}",
+            _mark(trial), _plain(trial.title_of_case), trial.bug or "off", _verdict(trial),
+            str(len(group)), str(group.rounds), f"{group.duration_s or 0:.2f}",
         )  # fmt: skip
     out.print(table)
-    for trial in trials:
-        if not trial.as_expected:
-            out.print(f"\n[bold]{trial.plan}[/] is not as expected: {trial.verdict}")
-            for violation in trial.expected_violations:
-                if violation not in trial.violated:
-                    out.print(f"  `{violation}` should have been violated")
-            out.print(_plain(trial.reason), highlight=False, soft_wrap=True)
+    for group in groups:
+        if told := _beside(group.first):
+            name = f"[bold]{_plain(group.first.title_of_case)}[/]"
+            out.print(f"{name}: {_plain(told)}", highlight=False, soft_wrap=True)
+    unexpected = [trial for trial in trials if trial.unexpected]
+    for trial in unexpected[:TOLD]:
+        name = f"[bold]{_plain(trial.title_of_case)}[/]"
+        out.print(f"\n{name} is not as expected: {trial.verdict}", highlight=False)
+        for violation in trial.expected_violations:
+            if violation not in trial.violated:
+                out.print(f"  `{violation}` should have been violated")
+        out.print(_plain(trial.reason), highlight=False, soft_wrap=True)
+    if len(unexpected) > TOLD:
+        out.print(f"\n… and {len(unexpected) - TOLD} more that are not as expected")
     out.print("\n[bold]run one again[/]")
-    for trial in trials:
-        out.print(f"  {_plain(trial.reproduce)}", highlight=False, soft_wrap=True)
+    for command in list(dict.fromkeys(group.first.reproduce for group in groups))[:TOLD]:
+        out.print(f"  {_plain(command)}", highlight=False, soft_wrap=True)
     for found in residues:
         out.print(f"[red]left behind:[/] {_plain(found)}")
     out.print(f"\n[bold]results[/] {' '.join(map(str, written))}", highlight=False, soft_wrap=True)
@@ -424,7 +450,8 @@ def replay(trial: str, journal: Path, emit: bool, results: Path) -> None:
     with Journal(journal, readonly=True) as opened:
         found = [t for t in opened.trials() if t.id.startswith(trial)]
         if len(found) != 1:
-            known = ", ".join(f"{t.id} ({t.plan})" for t in opened.trials())
+            every = [f"{t.id} ({t.title_of_case})" for t in opened.trials()]
+            known = ", ".join(every[:TOLD]) + (", …" if len(every) > TOLD else "")
             raise ChaosError(f"{len(found)} trials are called `{trial}`; there are: {known}")
         chosen = found[0]
         rounds = opened.rounds(chosen.id)

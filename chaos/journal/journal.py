@@ -256,31 +256,18 @@ class Journal:
                 running.whole.add(ended.number)
             return whole
 
-    def end(
-        self,
-        trial: str,
-        *,
-        ended_ns: int,
-        rounds: int,
-        verdict: str,
-        reason: str,
-        violated: tuple[str, ...] = (),
-        reproduce: str = "",
-        note: str = "",
-    ) -> None:
-        """Record a trial's verdict.
-
-        ``reproduce``, when given, is a more exact command; ``note`` is told beside the verdict.
-        """
+    def end(self, ended: Trial) -> None:
+        """Record how a trial ended; what it was is as it began, but for the command."""
         with self._lock:
             self._write((
                 "UPDATE trial SET ended_ns=?, rounds=?, verdict=?, reason=?, violated=?, note=?,"
-                " reproduce=coalesce(nullif(?, ''), reproduce) WHERE id=?",
+                " reproduce=? WHERE id=?",
                 (
-                    ended_ns, rounds, verdict, reason, json.dumps(violated), note, reproduce, trial
+                    ended.ended_ns, ended.rounds, ended.verdict, ended.reason,
+                    json.dumps(ended.violated), ended.note, ended.reproduce, ended.id,
                 ),
             ))  # fmt: skip
-            self._running.pop(trial, None)
+            self._running.pop(ended.id, None)
 
     def residue(self, found: str) -> None:
         """Record something that was left over after the run."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,13 +96,8 @@ def play(journal: Journal, record: Trial, *verdicts: str) -> list[bool]:
             journal.event(record.id, number, event)
         kept.append(journal.end_round(record.id, Round(number, f"order {number}", verdict, "")))
     verdict = verdicts[-1] if verdicts else "SKIPPED"
-    journal.end(
-        record.id,
-        ended_ns=record.started_ns + 1_000_000,
-        rounds=len(verdicts),
-        verdict=verdict,
-        reason="",
-    )
+    ended_ns = record.started_ns + 1_000_000
+    journal.end(replace(record, ended_ns=ended_ns, rounds=len(verdicts), verdict=verdict))
     return kept
 
 
@@ -221,7 +217,7 @@ def test_a_note_and_a_case_stand_beside_the_verdict(journal: Journal) -> None:
     record = trial("race", 1, case="before bdm.destroy")
     journal.begin(record)
     journal.end(
-        record.id, ended_ns=2, rounds=0, verdict="SKIPPED", reason="no links", note="undo failed"
+        replace(record, ended_ns=2, verdict="SKIPPED", reason="no links", note="undo failed")
     )
     (found,) = journal.trials()
     assert (found.case, found.note, found.title_of_case) == (

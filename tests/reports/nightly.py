@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,15 @@ class Script:
         self.round += 1
 
     def end(self, verdict: str, reason: str, *violated: str) -> None:
-        self.journal.end(
-            self.trial.id,
+        ended = replace(
+            self.trial,
             ended_ns=self.now_ns,
             rounds=self.round - 1,
             verdict=verdict,
             reason=reason,
             violated=violated,
         )
+        self.journal.end(ended)
 
 
 def trial(plan: str, number: int, bug: str = "", **other: Any) -> Trial:
