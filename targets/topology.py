@@ -1,9 +1,23 @@
-"""A topology is data: which services a system has, how each starts, how it says it is ready."""
+"""A topology is data: which services a system has, how each starts, how it says it is ready.
+
+Its texts may hold placeholders (:mod:`targets.placeholders`): ``{run_dir}`` is the directory of the
+run, ``{bugs}`` the bug switches that are on, separated by commas, and ``{port:NAME}`` a loopback
+port: the one that the topology fixes for NAME, or else a free one, the same at every mention.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from chaos.errors import TargetError, nearest
+from chaos.target import Service
+from targets import placeholders
+
+# ---------------------------------------------------------------------- how a service starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,38 +33,202 @@ class Forked:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Start by executing a program (any language; the failpoint agent needs CPython ≥ 3.11)."""
+    """Start by executing a program (any language; the failpoint agent needs CPython ≥ 3.11).
+
+    ``bug_arguments`` are further arguments by bug switch: those of the switches that are on follow
+    the others, in the order in which they stand here.
+    """
 
     arguments: tuple[str, ...]
+    bug_arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def words(self, bugs: Collection[str]) -> Iterator[str]:
+        """All arguments with these bug switches on."""
+        yield from self.arguments
+        for bug, more in self.bug_arguments.items():
+            if bug in bugs:
+                yield from more
+
+
+# ---------------------------------------------------------------------- how it says it is ready
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """It sends ``READY=1`` to ``$NOTIFY_SOCKET``, as under systemd (sd_notify(3))."""
+
+    def __str__(self) -> str:
+        return "READY=1 on $NOTIFY_SOCKET"
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """It accepts connections on ``{port:NAME}``, where ``port`` is NAME."""
+
+    port: str
+
+    def __str__(self) -> str:
+        return f"a listener on port `{self.port}`"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOk:
+    """``GET path`` on ``{port:NAME}``, where ``port`` is NAME, is answered with a 2xx."""
+
+    port: str
+    path: str = "/"
+
+    def __str__(self) -> str:
+        return f"a 2xx to GET {self.path} on port `{self.port}`"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """``pattern``, a regular expression, is found in a whole line of its log.
+
+    What earlier processes of the same service logged does not count.
+
+    Raises:
+        TargetError: ``pattern`` is no regular expression.
+    """
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise TargetError(f"{self.pattern!r} is no regular expression: {error}") from None
+
+    def __str__(self) -> str:
+        return f"a line of its log with {self.pattern!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """``function(target, service)`` says so; it is asked again and again.
+
+    A method that is defined in the target's class, above its topology, will do: so the answer can
+    depend on all that the target sees. When it raises, the service is not ready yet.
+    """
+
+    function: Callable[[Any, Service], bool]
+
+    def __str__(self) -> str:
+        return f"a yes of {getattr(self.function, '__qualname__', self.function)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """It has ended with exit code 0: it is a *job*, which prepares something, and no service.
+
+    Jobs run at the boot and, unless they are stateless, again at every reset to the pristine world.
+    They are none of the target's services, and no fault strikes them.
+    """
+
+    def __str__(self) -> str:
+        return "its end with exit code 0"
+
+
+Readiness = Notified | Listening | HttpOk | LogLine | Asked | Finished
+
+# ---------------------------------------------------------------------- the whole
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """One service of a topology.
+    """One service of a topology, or one job (:class:`Finished`).
 
-    ``environment`` values and a command's arguments may use ``{run_dir}``, ``{bugs}`` (the bug
-    switches, comma-separated) and ``{port:NAME}`` (a free loopback port, the same for every mention
-    of NAME in the topology). Ready is told in one of two ways: the service sends ``READY=1`` to
-    ``$NOTIFY_SOCKET`` (the sd_notify protocol) or, with ``ready_port``, something listens on that
-    named port. ``after`` names services that must be ready before this one starts.
-    ``stateless`` services keep running over a reset; the others are started anew.
+    ``environment`` values, a command's arguments and ``cwd`` may hold placeholders. ``after`` names
+    what must be ready before this one starts. ``stateless`` services keep running over a reset; the
+    others are started anew.
     """
 
     name: str
     start: Forked | Command
     environment: Mapping[str, str] = field(default_factory=dict)
-    ready_port: str = ""
+    ready: Readiness = Notified()
     after: tuple[str, ...] = ()
     stateless: bool = False
+    cwd: str = placeholders.RUN_DIR
+    """Its working directory; where there is none it is made, and belongs to ``user``."""
+    user: str = ""
+    """Whom it runs as; only root can choose. It gets that user's groups and ``$HOME``."""
+    leaves: tuple[str, ...] = ()
+    """Names of daemons that it may leave behind, as in ``/proc/PID/comm`` (RabbitMQ: ``epmd``).
+
+    They outlive its death, and are ended when the target stops.
+    """
+    start_s: float | None = None
+    """Seconds until it is ready; None: as the target's limits say."""
+    stop_s: float | None = None
+    """Seconds until it is gone once it was killed; None: as the target's limits say."""
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it is a job, and no service."""
+        return isinstance(self.ready, Finished)
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A whole system: services in the order in which they start, and what the warm parent imports.
+    """A whole system: its services and jobs, and what the warm parent imports.
 
-    ``preload`` are modules that the warm parent imports once, before it forks.
+    ``preload`` are modules that the warm parent imports once, before it forks. ``environment`` is
+    what every service gets beside its own; ``ports`` fixes the numbers of some ports.
     """
 
     services: tuple[ServiceSpec, ...]
     preload: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def port_names(self) -> tuple[str, ...]:
+        """The name of each port that is fixed, waited for or mentioned."""
+        waited_for = (
+            spec.ready.port for spec in self.services if isinstance(spec.ready, Listening | HttpOk)
+        )
+        mentioned = (name for text in self._texts() for name in placeholders.ports(text))
+        return tuple(dict.fromkeys((*self.ports, *waited_for, *mentioned)))
+
+    def in_order(self, bugs: Collection[str]) -> tuple[ServiceSpec, ...]:
+        """The services such that each comes after those that it waits for.
+
+        Raises:
+            TargetError: a placeholder, a bug switch (``bugs`` are the target's) or a name in
+                ``after`` does not exist, two services share a name, or some wait in a circle.
+        """
+        values = dict.fromkeys(map(placeholders.port, self.port_names), "")
+        for text in self._texts():
+            placeholders.fill(text, {placeholders.RUN_DIR: "", placeholders.BUGS: "", **values})
+        specs = {spec.name: spec for spec in self.services}
+        if len(specs) < len(self.services):
+            raise TargetError("two services of the topology have the same name")
+        for spec in self.services:
+            for name in set(spec.after) - specs.keys():
+                raise TargetError(
+                    f"service {spec.name} starts after `{name}`, which is none:"
+                    f" {nearest(name, specs)}"
+                )
+            named = spec.start.bug_arguments if isinstance(spec.start, Command) else {}
+            for bug in named.keys() - set(bugs):
+                raise TargetError(
+                    f"service {spec.name} has arguments for `{bug}`, which is no bug switch:"
+                    f" {nearest(bug, bugs)}"
+                )
+        try:
+            graph = TopologicalSorter({name: spec.after for name, spec in specs.items()})
+            return tuple(specs[name] for name in graph.static_order())
+        except CycleError as error:
+            circle = " → ".join(error.args[1])
+            raise TargetError(f"services wait for each other: {circle}") from None
+
+    def _texts(self) -> Iterator[str]:
+        """Every text that may hold placeholders."""
+        yield from self.environment.values()
+        for spec in self.services:
+            yield from spec.environment.values()
+            yield spec.cwd
+            if isinstance(spec.start, Command):
+                yield from spec.start.words(spec.start.bug_arguments)

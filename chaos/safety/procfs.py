@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from chaos.errors import ChaosError
@@ -47,10 +48,24 @@ def started(pid: int) -> int | None:
     return int(found[19]) if found else None
 
 
+def is_alive(pid: int) -> bool:
+    """Whether ``pid`` runs or could: not when it has ended and only waits for its parent."""
+    found = stat(pid)
+    return found is not None and found[0] not in "ZX"
+
+
 def is_stopped(pid: int) -> bool:
     """Whether ``pid`` was stopped by a signal (SIGSTOP)."""
     found = stat(pid)
     return found is not None and found[0] == "T"
+
+
+def name(pid: int) -> str | None:
+    """What the kernel calls it, at most 15 characters: mostly the name of its program."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text(errors="replace").rstrip("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def group(pid: int) -> int | None:
@@ -69,10 +84,10 @@ def command(pid: int) -> str:
 
 
 def is_labelled(pid: int, label: str) -> bool:
-    """Whether ``pid`` was executed for the run ``label``; False for other users' processes."""
+    """Whether ``pid`` was executed for the run ``label``; only root sees other users' processes."""
     directory = _PROC / str(pid)
     try:
-        if directory.stat().st_uid != os.geteuid():
+        if os.geteuid() not in (0, directory.stat().st_uid):
             return False
         environment = (directory / "environ").read_bytes()
     except OSError:
@@ -80,17 +95,44 @@ def is_labelled(pid: int, label: str) -> bool:
     return f"{LABEL}={label}".encode() in environment.split(b"\0")
 
 
-def labelled(label: str) -> Iterator[int]:
-    """Every living process of this user that carries the run's label, this one excepted."""
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            pid = int(entry.name)
-            if is_labelled(pid, label):
-                yield pid
+def pids() -> Iterator[int]:
+    """Every process of this machine."""
+    return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
+
+
+def labelled(label: str, names: Collection[str] = ()) -> Iterator[int]:
+    """Every living process that carries the run's label, this one excepted.
+
+    With ``names`` only those that are called so (:func:`name`).
+    """
+    for pid in pids():
+        if pid != os.getpid() and is_labelled(pid, label) and (not names or name(pid) in names):
+            yield pid
+
+
+def cpu_ns(pids: Iterable[int]) -> int:
+    """CPU time that these processes have used so far, in nanoseconds; those that are gone: 0.
+
+    User and system time of all their threads, the ended ones too, but not of their children.
+    """
+    return sum(map(_cpu_ns, pids))
+
+
+def _cpu_ns(pid: int) -> int:
+    # What clock_getcpuclockid(3) returns: unlike /proc/<pid>/schedstat it counts every thread, and
+    # unlike /proc/<pid>/stat it is finer than a clock tick.
+    scheduled = 2  # CPUCLOCK_SCHED, linux/posix-timers.h
+    try:
+        return time.clock_gettime_ns(~pid << 3 | scheduled)
+    except OSError:
+        return 0
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process as soon as its parent dies (prctl(2))."""
+    """Have the kernel kill this process as soon as its parent dies (prctl(2)).
+
+    A change of user undoes it.
+    """
     import ctypes
 
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +126,13 @@ def reap(label: str, run_dir: Path, remove_run_dir: bool) -> None:
         shutil.rmtree(run_dir, ignore_errors=True)
 
 
-def kill_labelled(label: str, limit_s: float) -> None:
-    """SIGKILL every process that carries the label, until none is left (or ``limit_s`` passed)."""
+def kill_labelled(label: str, limit_s: float, names: Collection[str] = ()) -> None:
+    """SIGKILL every process that carries the label, until none is left (or ``limit_s`` passed).
+
+    With ``names`` only those that are called so (:func:`chaos.safety.procfs.name`).
+    """
     end = time.monotonic() + limit_s
-    while (pids := tuple(procfs.labelled(label))) and time.monotonic() < end:
+    while (pids := tuple(procfs.labelled(label, names))) and time.monotonic() < end:
         for pid in pids:
             _kill(pid, label, end)
 

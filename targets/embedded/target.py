@@ -79,7 +79,7 @@ def _service(name: str, *after: str, host: str = "") -> ServiceSpec:
         environment["REFERENCE_PORT"] = f"{{port:{name}}}"
     module = _MODULES[name.partition("-")[0]]
     # Stateless, as all of them keep what they know in databases: those are restored in place.
-    return ServiceSpec(name, Forked(f"{module}:main"), environment, "", after, stateless=True)
+    return ServiceSpec(name, Forked(f"{module}:main"), environment, after=after, stateless=True)
 
 
 TOPOLOGY = Topology(

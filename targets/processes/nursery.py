@@ -17,22 +17,44 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from chaos.errors import TargetError
 from chaos.target import ServiceState
 from targets.processes import warm_parent
 
-if TYPE_CHECKING:
-    from targets.processes.service import LocalService
-
 _logger = logging.getLogger(__name__)
 
-_WARM_UP_LIMIT_S = 60.0
-SIGNAL_LIMIT_S = 10.0
-"""Seconds until a signal has its effect: only the kernel can delay it."""
-
 _LOG_TAIL_LINES = 20
+
+
+class Child(Protocol):
+    """What the warm parent forks: it is told of its own life, under the nursery's ``changed``."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its nursery."""
+
+    @property
+    def state(self) -> ServiceState:
+        """Its state now."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while dead."""
+
+    @property
+    def log(self) -> Path:
+        """File that collects its standard output and error."""
+
+    def started(self, pid: int) -> None:
+        """Its process runs."""
+
+    def heard(self, notify: socket.socket) -> None:
+        """It said something on its notify socket, which is to be read."""
+
+    def exited(self, **details: Any) -> socket.socket | None:
+        """Its process ended; returns the notify socket, which is of no more use."""
 
 
 class Nursery:
@@ -46,17 +68,24 @@ class Nursery:
         self.changed = threading.Condition()
         self.pid: int | None = None
         self._tell = tell
-        self._services: dict[str, LocalService] = {}
+        self._children: dict[str, Child] = {}
         self._warm = False
         self._process: subprocess.Popen[bytes] | None = None
 
-    def open(self, run_dir: Path, environment: Mapping[str, str], preload: Iterable[str]) -> None:
+    def open(
+        self,
+        run_dir: Path,
+        environment: Mapping[str, str],
+        preload: Iterable[str],
+        limit_s: float,
+    ) -> None:
         """Execute the warm parent and return when it has imported ``preload``.
 
         ``environment`` is what all its children show in ``/proc/<pid>/environ``.
 
         Raises:
-            TargetError: it ended before; says how its log ends.
+            TargetError: it ended before, or had not done so after ``limit_s`` seconds; says how its
+                log ends.
         """
         self.run_dir = run_dir
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -64,9 +93,14 @@ class Nursery:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         runner = os.pidfd_open(os.getpid())
         inherited = (theirs.fileno(), runner)
+        sys_path = [str(Path(entry).absolute()) for entry in sys.path]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-u", warm_parent.__file__, *map(str, inherited)],
+                [
+                    *(sys.executable, "-P", "-u", warm_parent.__file__),
+                    *map(str, inherited),
+                    json.dumps(sys_path),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -83,25 +117,29 @@ class Nursery:
         self._thread = threading.Thread(target=self._listen, name="chaos-nursery", daemon=True)
         self._thread.start()
         modules = list(preload)
-        sys_path = [str(Path(entry).absolute()) for entry in sys.path]
-        self.say(preload=modules, sys_path=sys_path)
+        self.say(preload=modules)
         with self.changed:
-            self.changed.wait_for(lambda: self._warm or self.pid is None, _WARM_UP_LIMIT_S)
+            self.changed.wait_for(lambda: self._warm or self.pid is None, limit_s)
             if not self._warm:
+                what = "could not import" if self.pid is None else f"had {limit_s:g} s to import"
                 raise TargetError(
-                    f"the warm parent could not import {', '.join(modules)}"
+                    f"the warm parent {what} {', '.join(modules)}"
                     f"; its log ends with:\n{tail(self._log)}"
                 )
 
-    def close(self) -> None:
-        """End all services and the warm parent; safe to call twice."""
+    def close(self, limit_s: float) -> None:
+        """End all services and the warm parent; safe to call twice.
+
+        What is not gone after ``limit_s`` seconds is left to the kernel to end.
+        """
         if self._process is None:
             return
         with self.changed:
             if self.pid is not None:
                 self._link.shutdown(socket.SHUT_WR)
         try:
-            self._process.wait(SIGNAL_LIMIT_S)
+            # While it still imports, it does not listen.
+            self._process.wait(limit_s if self._warm else 0.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -128,8 +166,8 @@ class Nursery:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise TargetError("the warm parent is gone") from error
 
-    def spawn(self, service: LocalService, program: Mapping[str, Any]) -> socket.socket:
-        """Ask for ``service``; its end of life and its messages will be told to it.
+    def spawn(self, child: Child, program: Mapping[str, Any]) -> socket.socket:
+        """Ask for ``child``; its end of life and its messages will be told to it.
 
         Returns the socket of this one incarnation to which it may say that it is ready.
         """
@@ -139,15 +177,15 @@ class Nursery:
         address = "@" + notify.getsockname()[1:].decode()
         try:
             self.say(
-                spawn=service.name,
-                log=str(service.log),
+                spawn=child.name,
+                log=str(child.log),
                 **{**program, "environment": {**program["environment"], "NOTIFY_SOCKET": address}},
             )
         except BaseException:
             notify.close()
             raise
-        self._services[service.name] = service
-        self._selector.register(notify, selectors.EVENT_READ, service)
+        self._children[child.name] = child
+        self._selector.register(notify, selectors.EVENT_READ, child)
         return notify
 
     def tell(self, service: str, event: str, **details: Any) -> None:
@@ -188,13 +226,13 @@ class Nursery:
         if "ready" in said:
             self._warm = True
         elif "started" in said:
-            self._services[said["started"]].started(said["pid"])
+            self._children[said["started"]].started(said["pid"])
         elif "exited" in said:
-            self._bury(self._services[said.pop("exited")], **said)
+            self._bury(self._children[said.pop("exited")], **said)
         self.changed.notify_all()
 
-    def _bury(self, service: LocalService, **details: Any) -> None:
-        notify = service.exited(**details)
+    def _bury(self, child: Child, **details: Any) -> None:
+        notify = child.exited(**details)
         if notify is not None:
             self._selector.unregister(notify)
             notify.close()
@@ -203,9 +241,9 @@ class Nursery:
         # The kernel ends every child of a warm parent that is gone.
         self.pid = None
         self._warm = False
-        for service in self._services.values():
-            if service.state is not ServiceState.DEAD:
-                self._bury(service, pid=service.pid, signal=int(signal.SIGKILL))
+        for child in self._children.values():
+            if child.state is not ServiceState.DEAD:
+                self._bury(child, pid=child.pid, signal=int(signal.SIGKILL))
         self.changed.notify_all()
 
 

@@ -6,44 +6,53 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
-
 from chaos.errors import NotReady, TargetError
 from chaos.safety import procfs
-from chaos.target import ServiceState
-from targets.processes.nursery import SIGNAL_LIMIT_S, Nursery, tail
-
-_PROBE_INTERVAL_S = 0.005
+from chaos.target import Limits, ServiceState
+from targets.processes.nursery import Nursery, tail
+from targets.processes.readiness import HasPorts, look_for
+from targets.topology import Notified, ServiceSpec
 
 
 class LocalService:
-    """A service (:class:`chaos.target.Service`) that is a process of this machine.
+    """A service (:class:`chaos.target.Service`), or a job, that is a process of this machine.
 
-    ``program`` says what the warm parent is to start, asked for at every start. It is ready when it
-    says so to ``$NOTIFY_SOCKET`` (sd_notify(3)) or accepts connections on ``ready_port``.
+    ``program`` says what the warm parent is to start, asked for at every start; ``limits`` are
+    those of the target, which the service's own go before.
     """
 
     def __init__(
         self,
-        name: str,
+        spec: ServiceSpec,
+        target: HasPorts,
         nursery: Nursery,
         program: Callable[[], Mapping[str, Any]],
-        ready_port: Callable[[], int] | None,
+        limits: Limits,
     ) -> None:
-        self.name = name
+        self.name = spec.name
+        self.limits = replace(
+            limits,
+            start_s=limits.start_s if spec.start_s is None else spec.start_s,
+            stop_s=limits.stop_s if spec.stop_s is None else spec.stop_s,
+        )
+        self._spec = spec
+        self._target = target
         self._nursery = nursery
         self._changed = nursery.changed
         self._program = program
-        self._ready_port = ready_port
         self._state = ServiceState.DEAD
         self._pid: int | None = None
         self._notify: socket.socket | None = None
+        self._log_begin = 0
         self._asked_ns = 0
         self._killed = False
+        self._succeeded = False
         self._end = "was never started"
+        self._seen = ""
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.state}>"
@@ -69,47 +78,57 @@ class LocalService:
 
     # ------------------------------------------------------------------ what is asked of it
 
-    def start(self, deadline_s: float = 10.0) -> None:
+    def start(self, deadline_s: float | None = None) -> None:
         """Start it and return when it is ready; does nothing when it is ready already.
 
         Raises:
             NotReady: it ended before it was ready, or was not ready after ``deadline_s`` seconds
-                and was killed; says how its log ends.
+                (default: its own limit) and was killed; says what was waited for, what was seen
+                last, and how its log ends.
             TargetError: it is frozen, or its warm parent is gone.
         """
-        end = time.monotonic() + deadline_s
+        limit_s = self.limits.start_s if deadline_s is None else deadline_s
+        end = time.monotonic() + limit_s
         with self._changed:
             if self._is_frozen():
                 raise TargetError(f"{self.name} is frozen; thaw it or kill it before starting it")
             if self._state is ServiceState.DEAD:
+                self._log_begin = self.log.stat().st_size if self.log.exists() else 0
+                self._seen = ""
+                self._succeeded = False
                 self._notify = self._nursery.spawn(self, self._program())
                 self._state = ServiceState.STARTING
                 self._asked_ns = time.monotonic_ns()
-        if self._ready_port is None:
-            self._wait_for(lambda: self._state is not ServiceState.STARTING, end)
-        else:
-            self._wait_listening(self._ready_port(), end)
-        if self._state is not ServiceState.READY:
-            late = self._state is ServiceState.STARTING
-            self.kill()
-            what = f"was not ready after {deadline_s:g} s" if late else self._end
-            raise NotReady(f"{self.name} {what}; its log {self.log} ends with:\n{tail(self.log)}")
+        self._wait_ready(end)
+        if self._state is ServiceState.READY or self._succeeded:
+            return
+        late = self._state is ServiceState.STARTING
+        self.kill()
+        what = f"was not ready after {limit_s:g} s" if late else self._end
+        raise NotReady(
+            f"{self.name} {what}. Waited for {self._spec.ready}; last seen:"
+            f" {self._seen or 'nothing'}. Its log {self.log} ends with:\n{tail(self.log)}"
+        )
 
     def kill(self) -> None:
         """End it and its process group by SIGKILL and return when it is gone.
 
         Raises:
-            TargetError: it was not gone after ten seconds.
+            TargetError: it was not gone within its limit.
         """
         self.send_kill()
-        if not self.wait_dead(SIGNAL_LIMIT_S):
-            raise TargetError(f"{self.name} (process {self._pid}) did not die of SIGKILL")
+        if not self.wait_dead(self.limits.stop_s):
+            raise TargetError(
+                f"{self.name} (process {self._pid}) was not gone {self.limits.stop_s:g} s"
+                " after SIGKILL"
+            )
 
     def send_kill(self) -> None:
         """Send the SIGKILL of :meth:`kill` without waiting for its effect."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._pid is not None or self._state is ServiceState.DEAD, SIGNAL_LIMIT_S
+                lambda: self._pid is not None or self._state is ServiceState.DEAD,
+                self.limits.stop_s,
             )
             if self._pid is not None and not self._killed:
                 self._killed = True
@@ -120,7 +139,7 @@ class LocalService:
         """Stop it and its process group (SIGSTOP) and return when it stands still.
 
         Raises:
-            TargetError: it is dead.
+            TargetError: it is dead, or did not stand still within its limit.
         """
         with self._changed:
             if self._is_frozen():
@@ -128,10 +147,11 @@ class LocalService:
             if self._pid is not None:
                 self._nursery.say(name=self.name, signal=int(signal.SIGSTOP))
                 self._changed.wait_for(
-                    lambda: self._pid is None or self._is_frozen(), SIGNAL_LIMIT_S
+                    lambda: self._pid is None or self._is_frozen(), self.limits.stop_s
                 )
             if not self._is_frozen():
-                raise TargetError(f"{self.name} {self._end}: it cannot be frozen")
+                how = self._end if self._pid is None else "does not stand still"
+                raise TargetError(f"{self.name} {how}: it cannot be frozen")
             self._nursery.tell(self.name, "frozen", pid=self._pid)
 
     def thaw(self) -> None:
@@ -140,7 +160,7 @@ class LocalService:
             if not self._is_frozen():
                 return
             self._nursery.say(name=self.name, signal=int(signal.SIGCONT))
-            self._changed.wait_for(lambda: not self._is_frozen(), SIGNAL_LIMIT_S)
+            self._changed.wait_for(lambda: not self._is_frozen(), self.limits.stop_s)
             self._nursery.tell(self.name, "thawed", pid=self._pid)
 
     def wait_dead(self, deadline_s: float) -> bool:
@@ -153,26 +173,18 @@ class LocalService:
         with self._changed:
             return self._changed.wait_for(predicate, max(0.0, end - time.monotonic()))
 
-    def _wait_listening(self, port: int, end: float) -> None:
-        def probe() -> None:
-            if self._state is ServiceState.STARTING:
-                left = max(_PROBE_INTERVAL_S, end - time.monotonic())
-                socket.create_connection(("127.0.0.1", port), timeout=left).close()
-                self._ready()
-
-        def wait_for_death(seconds: float) -> None:
-            self.wait_dead(seconds)
-
-        attempts = Retrying(
-            retry=retry_if_exception_type(OSError),
-            stop=stop_after_delay(max(0.0, end - time.monotonic())),
-            wait=wait_fixed(_PROBE_INTERVAL_S),
-            sleep=wait_for_death,
-        )
-        try:
-            attempts(probe)
-        except RetryError:
+    def _wait_ready(self, end: float) -> None:
+        """Return when it is no longer starting, or at the ``end``."""
+        look = look_for(self._spec.ready, self._target, self, self._log_begin)
+        if look is None:
+            self._wait_for(lambda: self._state is not ServiceState.STARTING, end)
             return
+        while self._state is ServiceState.STARTING and (left := end - time.monotonic()) > 0:
+            self._seen = look(left)
+            if not self._seen:
+                self._ready()
+                return
+            self.wait_dead(min(left, self.limits.poll_s))
 
     # ------------------------------------------------------------------ what is heard of it
 
@@ -183,7 +195,10 @@ class LocalService:
 
     def heard(self, notify: socket.socket) -> None:
         """It said something on its notify socket."""
-        if b"READY=1" in notify.recv(4096).splitlines():
+        said = notify.recv(4096).splitlines()
+        if b"READY=1" not in said:
+            self._seen = b" ".join(said).decode(errors="replace")
+        elif isinstance(self._spec.ready, Notified):
             self._ready()
 
     def exited(self, **details: Any) -> socket.socket | None:
@@ -191,6 +206,7 @@ class LocalService:
         self._pid, notify, self._notify = None, self._notify, None
         self._state = ServiceState.DEAD
         self._killed = False
+        self._succeeded = self._spec.is_job and details.get("code") == 0
         if "signal" in details:
             self._end = f"was ended by {signal.Signals(details['signal']).name}"
         else:

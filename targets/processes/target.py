@@ -8,61 +8,67 @@ program.
 from __future__ import annotations
 
 import os
-import re
-import socket
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from chaos.errors import TargetError, nearest
 from chaos.safety import procfs
+from chaos.safety.reaper import kill_labelled
 from chaos.target import Instrumentation, ServiceState, Target
+from targets import placeholders
+from targets.processes.account import account_of, make_directory
 from targets.processes.nursery import Nursery
+from targets.processes.ports import Ports
 from targets.processes.service import LocalService
 from targets.topology import Forked, ServiceSpec, Topology
 
-_PLACEHOLDER = re.compile(r"\{(run_dir|bugs|port:([\w.-]+))\}")
-_BOOT_LIMIT_S = 30.0
+_LOOPBACK = "127.0.0.1,localhost,::1"
+_MAY_PASS = 0o011
+"""Mode bits that let others reach what is inside, without seeing what there is."""
 
 
 class ProcessTarget(Target):
     """A target whose services are processes of this machine.
 
     A subclass gives ``name``, ``topology``, ``points``, ``operations`` and ``bugs`` and implements
-    ``client``, ``observe``, ``settle``, ``clean_up`` and :meth:`restore`. Services run in the run
-    directory, log to ``logs/<service>.log`` there, and bind their ports with ``SO_REUSEADDR``: the
-    runner holds each port, not listening, so that a dead service refuses and nobody takes its port.
+    ``client``, ``observe``, ``settle``, ``clean_up`` and :meth:`restore`; what differs from the
+    defaults of ``limits`` must be there when it is made. Services run in the run directory, log to
+    ``logs/<service>.log`` there, and bind their ports with ``SO_REUSEADDR``: the runner holds each
+    port, not listening, so that a dead service refuses and nobody takes its port.
+
+    Raises:
+        TargetError: the topology has a mistake (:meth:`~targets.topology.Topology.in_order`).
     """
 
     topology: Topology
 
     def __init__(self) -> None:
-        self._order = _order(self.topology)
+        self._order = self.topology.in_order(self.bugs)
         self._instrumentation: Instrumentation | None = None
         self._bugs: frozenset[str] = frozenset()
-        self._reserved: dict[str, socket.socket] = {}
+        self._ports = Ports(self.topology)
         self._nursery = Nursery(self._tell)
-        self._services = {
+        self._children = {
             spec.name: LocalService(
-                spec.name,
-                self._nursery,
-                partial(self._program, spec),
-                partial(self.port, spec.ready_port) if spec.ready_port else None,
+                spec, self, self._nursery, partial(self._program, spec), self.limits
             )
             for spec in self._order
+        }
+        self._services = {
+            spec.name: self._children[spec.name] for spec in self._order if not spec.is_job
         }
 
     # ------------------------------------------------------------------ for subclasses
 
     @abstractmethod
     def restore(self, run_dir: Path, kept: object = None) -> None:
-        """Bring the stateful services' data back to the pristine world; they are down meanwhile.
+        """Bring the data of the stateful services back; they are down meanwhile.
 
-        With ``kept``, what :meth:`keep` returned: back to the world of that moment.
+        To the pristine world or, with ``kept``, what :meth:`keep` returned, to that of then.
         """
 
     def capture(self, run_dir: Path) -> None:
@@ -77,15 +83,9 @@ class ProcessTarget(Target):
         """The loopback port that ``{port:NAME}`` stands for, from start to stop.
 
         Raises:
-            TargetError: the topology mentions no such port, or the target is not started.
+            TargetError: the topology has no such port, or the target is not started.
         """
-        try:
-            reserved: int = self._reserved[name].getsockname()[1]
-        except KeyError:
-            raise TargetError(
-                f"target {self.name} has no port `{name}`: {nearest(name, self._reserved)}"
-            ) from None
-        return reserved
+        return self._ports[name]
 
     # ------------------------------------------------------------------ the contract
 
@@ -97,14 +97,16 @@ class ProcessTarget(Target):
     @property
     def pids(self) -> frozenset[int]:
         """The processes of this target now, its warm parent among them."""
-        found = {service.pid for service in self._services.values()} | {self._nursery.pid}
-        return frozenset(pid for pid in found if pid is not None)
+        found = {child.pid for child in self._children.values()} | {self._nursery.pid}
+        left = self._left_behind() if self._instrumentation else ()
+        return frozenset(pid for pid in (*found, *left) if pid is not None)
 
     def start(self, instrumentation: Instrumentation, bugs: frozenset[str]) -> None:
         """Boot everything with these bug switches on; return when every service is ready.
 
         Raises:
-            TargetError: it is started already, a bug is unknown, or a service did not get ready
+            TargetError: it is started already, a bug is unknown, a fixed port is taken, a service
+                cannot run as its user, or was not ready, or a job failed
                 (:class:`~chaos.errors.NotReady`); nothing is left running then.
             ChaosError: not on Linux.
         """
@@ -114,8 +116,9 @@ class ProcessTarget(Target):
         self._switch(bugs)
         self._instrumentation = instrumentation
         try:
-            self._reserve_ports()
-            self._nursery.open(self.run_dir, self._common_environment(), self._preload())
+            self._ports.hold()
+            limit_s = max(child.limits.start_s for child in self._children.values())
+            self._nursery.open(self.run_dir, self._common_environment(), self._preload(), limit_s)
             self._boot(self._order)
             self.capture(self.run_dir)
         except BaseException:
@@ -124,25 +127,26 @@ class ProcessTarget(Target):
 
     def stop(self) -> None:
         """End every service and release what the target holds; safe to call twice."""
-        self._nursery.close()
-        for reserved in self._reserved.values():
-            reserved.close()
-        self._reserved.clear()
+        limit_s = max(child.limits.stop_s for child in self._children.values())
+        self._nursery.close(limit_s)
+        if self._leaves and self._instrumentation:
+            kill_labelled(self._running.label, limit_s, self._leaves)
+        self._ports.release()
         self._instrumentation = None
 
     def reset(self, bugs: frozenset[str], kept: object = None) -> None:
-        """Back to the pristine world, or the kept one: stateful services restart on restored data.
+        """Back to the pristine, or the ``kept``, world: stateful services restart on restored data.
 
-        Stateless ones stay, unless they are not ready or the bug switches change.
+        Stateless ones stay, unless they are not ready or the bug switches change. Jobs run again by
+        the same rule, but not for a kept world: what they do was done in it.
         """
         changed = bugs != self._bugs
         self._switch(bugs)
         again = [
             spec
             for spec in self._order
-            if changed
-            or not spec.stateless
-            or self._services[spec.name].state is not ServiceState.READY
+            if (changed or not spec.stateless or self._is_missing(spec))
+            and not (spec.is_job and kept is not None)
         ]
         self._kill(again)
         self.restore(self.run_dir, kept)
@@ -156,8 +160,21 @@ class ProcessTarget(Target):
             raise TargetError(f"target {self.name} is not started")
         return self._instrumentation
 
+    @property
+    def _leaves(self) -> frozenset[str]:
+        return frozenset(name for spec in self._order for name in spec.leaves)
+
+    def _left_behind(self) -> Iterator[int]:
+        """The daemons that services have left."""
+        if self._leaves:
+            yield from procfs.labelled(self._running.label, self._leaves)
+
+    def _is_missing(self, spec: ServiceSpec) -> bool:
+        return not spec.is_job and self._services[spec.name].state is not ServiceState.READY
+
     def _tell(self, service: str, event: str, details: Mapping[str, Any]) -> None:
-        self._running.on_service(service, event, details)
+        if service in self._services:
+            self._running.on_service(service, event, details)
 
     def _switch(self, bugs: frozenset[str]) -> None:
         for bug in sorted(bugs - self.bugs.keys()):
@@ -172,7 +189,7 @@ class ProcessTarget(Target):
             for name in spec.after:
                 if name in starting:
                     starting[name].result()
-            self._services[spec.name].start(_BOOT_LIMIT_S)
+            self._children[spec.name].start()
 
         # One thread each, submitted in dependency order: none waits for one without a thread.
         with ThreadPoolExecutor(len(self._order), thread_name_prefix="chaos-boot") as pool:
@@ -188,91 +205,59 @@ class ProcessTarget(Target):
                 raise
 
     def _kill(self, specs: Iterable[ServiceSpec]) -> None:
-        services = [self._services[spec.name] for spec in specs]
-        for service in services:
-            service.send_kill()
-        for service in services:
-            service.kill()
-
-    def _reserve_ports(self) -> None:
-        for text in _texts(self.topology):
-            for match in _PLACEHOLDER.finditer(text):
-                name = match[2]
-                if name and name not in self._reserved:
-                    self._reserved[name] = _reserve()
+        children = [self._children[spec.name] for spec in specs]
+        for child in children:
+            child.send_kill()
+        for child in children:
+            child.kill()
 
     def _preload(self) -> list[str]:
         struck = any("CHAOS_CONTROLLER" in self._struck(spec) for spec in self._order)
         return [*(["chaos.agent"] if struck else []), *self.topology.preload]
 
     def _struck(self, spec: ServiceSpec) -> Mapping[str, str]:
-        return self._running.environment(spec.name)
+        return {} if spec.is_job else self._running.environment(spec.name)
 
     def _program(self, spec: ServiceSpec) -> dict[str, Any]:
         """What the warm parent is to start for a service."""
+        fill = partial(placeholders.fill, values=self._values())
+        account = account_of(spec)
         own = {**self.topology.environment, **spec.environment}
         environment = {
             **self._common_environment(),
-            **{name: self._fill(value) for name, value in own.items()},
+            **(account.environment if account else {}),
+            **{name: fill(value) for name, value in own.items()},
         }
         struck = dict(self._struck(spec))
         if "PYTHONPATH" in struck and "PYTHONPATH" in own:
             struck["PYTHONPATH"] += os.pathsep + environment["PYTHONPATH"]
-        program: dict[str, Any] = {"environment": environment | struck}
+        directory = self.run_dir / fill(spec.cwd)
+        make_directory(directory, account)
+        program: dict[str, Any] = {
+            "environment": environment | struck,
+            "cwd": str(directory),
+            "user": (account.name, account.uid, account.gid) if account else None,
+            "leaves": spec.leaves,
+        }
+        if account:
+            self.run_dir.chmod(self.run_dir.stat().st_mode | _MAY_PASS)
         if isinstance(spec.start, Forked):
             program["function"] = spec.start.function
         else:
-            program["arguments"] = [self._fill(word) for word in spec.start.arguments]
+            program["arguments"] = [fill(word) for word in spec.start.words(self._bugs)]
         return program
+
+    def _values(self) -> dict[str, str]:
+        """What each placeholder stands for now."""
+        return {
+            placeholders.RUN_DIR: str(self.run_dir),
+            placeholders.BUGS: ",".join(sorted(self._bugs)),
+            **{placeholders.port(name): str(number) for name, number in self._ports.items()},
+        }
 
     def _common_environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("CHAOS_")}
+        for name in ("no_proxy", "NO_PROXY"):
+            # Services find each other on this machine, whatever proxy leads away from it.
+            inherited[name] = ",".join(filter(None, (inherited.get(name), _LOOPBACK)))
         return {**inherited, procfs.LABEL: self._running.label}
-
-    def _fill(self, text: str) -> str:
-        def value(match: re.Match[str]) -> str:
-            if match[2]:
-                return str(self.port(match[2]))
-            return str(self.run_dir) if match[1] == "run_dir" else ",".join(sorted(self._bugs))
-
-        return _PLACEHOLDER.sub(value, text)
-
-
-def _order(topology: Topology) -> tuple[ServiceSpec, ...]:
-    """The services such that each comes after those that it waits for.
-
-    Raises:
-        TargetError: two share a name, one waits for an unknown one, or some wait in a circle.
-    """
-    specs = {spec.name: spec for spec in topology.services}
-    if len(specs) < len(topology.services):
-        raise TargetError("two services of the topology have the same name")
-    for spec in topology.services:
-        for name in set(spec.after) - specs.keys():
-            raise TargetError(
-                f"service {spec.name} starts after `{name}`, which is none: {nearest(name, specs)}"
-            )
-    try:
-        graph = TopologicalSorter({name: spec.after for name, spec in specs.items()})
-        return tuple(specs[name] for name in graph.static_order())
-    except CycleError as error:
-        raise TargetError(f"services wait for each other: {' → '.join(error.args[1])}") from None
-
-
-def _texts(topology: Topology) -> Iterator[str]:
-    """Every text of a topology that may hold placeholders."""
-    yield from topology.environment.values()
-    for spec in topology.services:
-        yield from spec.environment.values()
-        if not isinstance(spec.start, Forked):
-            yield from spec.start.arguments
-        if spec.ready_port:
-            yield f"{{port:{spec.ready_port}}}"
-
-
-def _reserve() -> socket.socket:
-    """Hold a free loopback port: bound and not listening, so connections to it are refused."""
-    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    return holder

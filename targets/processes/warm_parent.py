@@ -1,15 +1,18 @@
 """The warm parent: a process that has imported a system's code once and forks its services.
 
-Executed by path with two inherited descriptors (a socket of a pair, the runner's pidfd), it talks
-JSON messages over the socket::
+Executed by path with two inherited descriptors (a socket of a pair, the runner's pidfd) and the
+runner's ``sys.path`` in JSON, it talks JSON messages over the socket::
 
-    asked     {"preload": modules, "sys_path": [...]}                       first of all
+    asked     {"preload": modules}                                          first of all
     told      {"ready": true}                                               after the imports
-    asked     {"spawn": name, "function" | "arguments", "environment", "log"}
+    asked     {"spawn": name, "function" | "arguments", "environment", "log", "cwd",
+               "user": [name, uid, gid] | null, "leaves": [names of processes]}
     answered  {"started": name, "pid": ...}                                 by the child itself
     asked     {"signal": number, "name": name}                              to its process group
     answered  {"signalled": name}                                           when it has its effect
     told      {"exited": name, "pid": ..., "code" | "signal": ...}          at each death
+
+Of what a service leaves behind, only what it may is spared when it dies.
 
 As the services' parent it alone can signal them without ever hitting a recycled pid. When the
 runner ends or closes the socket it kills all of them and goes; should it die itself, the kernel
@@ -23,24 +26,40 @@ import gc
 import importlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
+
+if __name__ == "__main__":
+    # Executed by path: what is ours is found where the runner found it.
+    sys.path[:] = json.loads(sys.argv[3])
+
+from chaos.safety import procfs
 
 MESSAGE_LIMIT = 1 << 18
 """Longest message, in bytes."""
 
 # linux/prctl.h
-_PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A service that lives: its process, and the names of daemons that may outlive it."""
+
+    pid: int
+    pidfd: int
+    leaves: frozenset[str]
 
 
 class WarmParent:
@@ -49,7 +68,7 @@ class WarmParent:
     def __init__(self, link: socket.socket, runner: int) -> None:
         self._link = link
         self._runner = runner
-        self._children: dict[str, tuple[int, int]] = {}  # name -> pid, pidfd
+        self._children: dict[str, Child] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(link, selectors.EVENT_READ)
         self._selector.register(runner, selectors.EVENT_READ)
@@ -84,12 +103,12 @@ class WarmParent:
         if pid == 0:
             return self._become(asked, parent)
         pidfd = os.pidfd_open(pid)
-        self._children[name] = (pid, pidfd)
+        self._children[name] = Child(pid, pidfd, frozenset(asked["leaves"]))
         self._selector.register(pidfd, selectors.EVENT_READ, name)
         return None
 
     def _become(self, asked: dict[str, Any], parent: int) -> Callable[[], object]:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        procfs.die_with_parent()
         if os.getppid() != parent:
             os._exit(1)
         _prctl(_PR_SET_NAME, asked["spawn"].encode()[:15])
@@ -101,12 +120,21 @@ class WarmParent:
         # Said by the child: it cannot be overtaken by what the service itself tells the runner.
         self._say(started=asked["spawn"], pid=os.getpid())
         self._selector.close()
-        for _, pidfd in self._children.values():
-            os.close(pidfd)
+        for child in self._children.values():
+            os.close(child.pidfd)
         os.close(self._runner)
         self._link.close()
         os.environ.clear()
         os.environ.update(asked["environment"])
+        if asked["user"]:
+            name, uid, gid = asked["user"]
+            os.initgroups(name, gid)
+            os.setgid(gid)
+            os.setuid(uid)
+            procfs.die_with_parent()  # the kernel forgets it when the user changes
+            if os.getppid() != parent:
+                os._exit(1)
+        os.chdir(asked["cwd"])
         if "arguments" in asked:
             return _execution(asked["arguments"])
         sys.argv = [asked["spawn"]]
@@ -115,30 +143,37 @@ class WarmParent:
     def _signal(self, name: str, number: int) -> None:
         if name not in self._children:
             return
-        pid, _ = self._children[name]
-        _signal_group(pid, number)
+        child = self._children[name]
+        if number == signal.SIGKILL and child.leaves:
+            # The rest of its group follows when it is buried, those excepted that it may leave.
+            os.kill(child.pid, number)
+        else:
+            _signal_group(child.pid, number)
         if number == signal.SIGSTOP:
             # WNOWAIT: the state is looked at, not consumed, so a second look does not block.
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self._say(signalled=name)
 
     def _bury(self, name: str) -> None:
-        pid, pidfd = self._children.pop(name)
-        self._selector.unregister(pidfd)
+        child = self._children.pop(name)
+        self._selector.unregister(child.pidfd)
         # Not reaped yet, so the group's id is still its own: what it forked goes with it.
-        _signal_group(pid, signal.SIGKILL)
-        end = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+        if child.leaves:
+            _kill_group_but(child.pid, child.leaves)
+        else:
+            _signal_group(child.pid, signal.SIGKILL)
+        end = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOWAIT)
         assert end is not None
-        _await_group(pid, pidfd)
-        os.close(pidfd)
+        _reap(child, os.WNOHANG if child.leaves else 0)
+        os.close(child.pidfd)
         how = "code" if end.si_code == os.CLD_EXITED else "signal"
-        self._say(exited=name, pid=pid, **{how: end.si_status})
+        self._say(exited=name, pid=child.pid, **{how: end.si_status})
 
     def _end(self) -> None:
-        for pid, _ in self._children.values():
-            _signal_group(pid, signal.SIGKILL)
-        for pid, pidfd in self._children.values():
-            _await_group(pid, pidfd)
+        for child in self._children.values():
+            _signal_group(child.pid, signal.SIGKILL)
+        for child in self._children.values():
+            _reap(child)
         os._exit(0)
 
     def _say(self, **message: object) -> None:
@@ -156,12 +191,31 @@ def _signal_group(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _await_group(pid: int, pidfd: int) -> None:
-    """Wait until a killed child is gone and, as this is the subreaper, all of its group."""
-    for kind, ident in ((os.P_PGID, pid), (os.P_PIDFD, pidfd)):
+def _kill_group_but(group: int, spared: Collection[str]) -> None:
+    """End the living members of a dead child's group, but for those of these names."""
+
+    def living() -> list[int]:
+        members = (pid for pid in procfs.pids() if procfs.group(pid) == group)
+        return [pid for pid in members if procfs.is_alive(pid) and procfs.name(pid) not in spared]
+
+    # Again, as one may have forked meanwhile.
+    while pids := living():
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                select.select([pidfd], [], [])
+                os.close(pidfd)
+    # Those that were frozen with the rest are to live on, not to stand still.
+    os.killpg(group, signal.SIGCONT)
+
+
+def _reap(child: Child, flags: int = 0) -> None:
+    """Bury a killed child and, as this is the subreaper, its group: all of it, unless WNOHANG."""
+    for kind, ident in ((os.P_PGID, child.pid), (os.P_PIDFD, child.pidfd)):
         with suppress(ChildProcessError):
-            while True:
-                os.waitid(kind, ident, os.WEXITED)
+            while os.waitid(kind, ident, os.WEXITED | flags):
+                pass
 
 
 def _execution(arguments: list[str]) -> Callable[[], object]:
@@ -191,7 +245,6 @@ def main() -> None:
     link.set_inheritable(False)
     os.set_inheritable(runner, False)
     order = json.loads(link.recv(MESSAGE_LIMIT))
-    sys.path[:] = order["sys_path"]
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _warm_up(order["preload"])
     program = WarmParent(link, runner).serve()

@@ -6,11 +6,11 @@ import http.client
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -25,9 +25,10 @@ from chaos.operation import (
 )
 from chaos.point import Point
 from chaos.target import Target
+from chaos.words import Word
 from chaos.world import World
 from targets.processes import ProcessTarget
-from targets.topology import Command, Forked, ServiceSpec, Topology
+from targets.topology import Command, Forked, Listening, ServiceSpec, Topology
 
 # ---------------------------------------------------------------------- how it is started
 
@@ -40,7 +41,7 @@ TOPOLOGY = Topology(
                 "VAULT_PORT": "{port:vault}",
                 "PYTHONPATH": str(Path(__file__).parents[2]),
             },
-            ready_port="vault",
+            ready=Listening("vault"),
         ),
         ServiceSpec(
             "teller",
@@ -96,16 +97,20 @@ class Client:
         return answer
 
 
+AccountName = Annotated[str, Word("account")]
+NewAccountName = Annotated[str, Word("account", makes=True)]
+
+
 @operations.named("account.open")
-def open_account(scope: Scope, name: str, amount: int) -> Any:
+def open_account(scope: Scope, name: NewAccountName, amount: int) -> Any:
     """Open an account that holds ``amount``."""
-    answer = scope.client.ask(scope, "/open", name, amount)
+    # Before it is asked for: it may be there, though the answer is lost.
     scope.made[name] = name
-    return answer
+    return scope.client.ask(scope, "/open", name, amount)
 
 
-@operations.named("account.expect")
-def expect_balance(scope: Scope, name: str, balance: int) -> Any:
+@operations.named("account.expect", asserts=True)
+def expect_balance(scope: Scope, name: AccountName, balance: int) -> Any:
     """Check what an account holds."""
     found = scope.client.ask(scope, "/balance", name)
     if found != balance:
@@ -114,7 +119,7 @@ def expect_balance(scope: Scope, name: str, balance: int) -> Any:
 
 
 @operations.named("transfer")
-def transfer(scope: Scope, source: str, target: str, amount: int) -> Any:
+def transfer(scope: Scope, source: AccountName, target: AccountName, amount: int) -> Any:
     """Move money from one account to another."""
     return scope.client.ask(scope, "/transfer", scope.request_id, source, target, amount)
 
@@ -206,7 +211,9 @@ class Ledger(ProcessTarget):
     def settle(self, deadline_s: float) -> None:
         """Nothing is under way once the teller's journal is empty."""
         waiting = Retrying(
-            retry=retry_if_result(bool), stop=stop_after_delay(deadline_s), wait=wait_fixed(0.005)
+            retry=retry_if_result(bool),
+            stop=stop_after_delay(deadline_s),
+            wait=wait_fixed(self.limits.poll_s),
         )
         try:
             waiting(self._rows, "teller.db", "transfer")
@@ -214,16 +221,22 @@ class Ledger(ProcessTarget):
             unfinished = error.last_attempt.result()
             raise NotSettled(f"transfers not finished: {unfinished}") from error
 
-    def clean_up(self, client: Any, deadline_s: float) -> None:
-        """Close every account."""
-        scope = Scope(client, deadline_s=deadline_s)
+    def clean_up(self, scope: Scope) -> None:
+        """Close every account that the plan's steps opened, answered or not."""
         for account in self.observe().accounts:
-            cast(Client, client).ask(scope, "/close", account.name)
+            if account.name in scope.made.values():
+                scope.client.ask(scope, "/close", account.name)
 
-    def restore(self, run_dir: Path) -> None:
+    def keep(self) -> Mapping[str, bytes]:
+        """Both databases as they are; nobody writes to them at rest."""
+        return {path.name: path.read_bytes() for path in self.run_dir.glob("*.db")}
+
+    def restore(self, run_dir: Path, kept: object = None) -> None:
         """A pristine ledger is an empty one: the services make their databases when they start."""
         for path in run_dir.glob("*.db*"):
             path.unlink()
+        for name, content in cast(Mapping[str, bytes], kept or {}).items():
+            (run_dir / name).write_bytes(content)
 
     def _rows(self, database: str, table: str) -> list[tuple[Any, ...]]:
         uri = f"file:{self.run_dir / database}?mode=ro"

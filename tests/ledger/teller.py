@@ -130,7 +130,12 @@ def main() -> None:
 
 
 def notify_ready() -> None:
-    """Tell whoever started this service that it serves now (sd_notify(3))."""
+    """Tell whoever started this service that it serves now."""
+    notify("READY=1")
+
+
+def notify(state: str) -> None:
+    """Tell whoever started this service how it is (sd_notify(3))."""
     address = os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
-        supervisor.sendto(b"READY=1", address)
+        supervisor.sendto(state.encode(), address)

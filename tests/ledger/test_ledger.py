@@ -12,7 +12,7 @@ from chaos.action import Action
 from chaos.errors import NotSettled
 from chaos.failpoints.controller import Controller
 from chaos.operation import OperationFailed, OperationIndeterminate, Scope
-from chaos.point import When
+from chaos.point import Point, When
 from chaos.target import Instrumentation
 from tests.ledger.ledger import Ledger, expect_balance, open_account, transfer
 
@@ -149,12 +149,36 @@ def test_a_teller_that_came_back_has_settled(ledger: Ledger, controller: Control
 
 
 def test_cleaning_up_brings_back_the_world_from_before(ledger: Ledger) -> None:
-    before = ledger.observe()
-    transfer(scope_of(ledger), "alice", "bob", 30)
+    before, scope = ledger.observe(), scope_of(ledger)
+    transfer(scope, "alice", "bob", 30)
 
-    ledger.clean_up(ledger.client(), 5.0)
+    ledger.clean_up(scope)
 
     assert ledger.observe().changes_since(before) == ()
+
+
+def test_cleaning_up_closes_an_account_though_the_answer_to_its_opening_was_lost(
+    ledger: Ledger, controller: Controller
+) -> None:
+    opened = Point("tests.ledger.vault:Vault.open_account", "vault")
+    controller.arm(opened, When.AFTER, Action.crash())
+    scope = Scope(ledger.client())
+    with pytest.raises(OperationIndeterminate):
+        open_account(scope, "alice", 100)
+    assert ledger.services["vault"].wait_dead(5.0)
+    ledger.services["vault"].start()
+
+    ledger.clean_up(scope)
+
+    assert balances(ledger) == {}
+
+
+def test_cleaning_up_closes_nobody_elses_account(ledger: Ledger) -> None:
+    open_account(Scope(ledger.client()), "carol", 5)
+
+    ledger.clean_up(scope_of(ledger))
+
+    assert balances(ledger) == {"carol": 5}
 
 
 def test_a_reset_brings_back_the_empty_ledger(ledger: Ledger) -> None:
@@ -164,3 +188,13 @@ def test_a_reset_brings_back_the_empty_ledger(ledger: Ledger) -> None:
     ledger.reset(frozenset())
 
     assert ledger.observe() == pristine
+
+
+def test_a_reset_to_a_kept_world_brings_it_back(ledger: Ledger) -> None:
+    transfer(scope_of(ledger), "alice", "bob", 30)
+    kept, then = ledger.keep(), ledger.observe()
+    transfer(Scope(ledger.client(), request_id="later"), "alice", "bob", 30)
+
+    ledger.reset(frozenset(), kept)
+
+    assert ledger.observe() == then

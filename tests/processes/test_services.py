@@ -17,6 +17,7 @@ from chaos.safety.residue import audit
 from chaos.safety.undo import Thaw
 from chaos.target import Instrumentation, ServiceState
 from targets.processes import ProcessTarget
+from targets.topology import Listening
 from tests.processes.conftest import Events, Start
 from tests.processes.programs import Programs, forked, listener, shell
 
@@ -91,11 +92,11 @@ def test_placeholders_are_filled_in_environment_and_arguments(start: Start, tmp_
     target = start(
         Programs(
             forked("told", "tells_its_environment",
-                   environment={"WHERE": "{run_dir}:{port:web}:{bugs}", "JSON": '{"a": 1}'}),
+                   environment={"WHERE": "{run_dir}:{port:web}:{bugs}", "JSON": '{{"a": 1}}'}),
             shell("web", "echo {port:web} > port; exec python3 -c '"
                   "from http.server import *; "
                   "HTTPServer((\"127.0.0.1\", {port:web}), None).serve_forever()'",
-                  ready_port="web"),
+                  ready=Listening("web")),
         ),
         "some-bug",
     )  # fmt: skip
@@ -142,7 +143,7 @@ def test_the_report_of_a_death_ends_with_the_last_twenty_lines_of_the_log(start:
 
 def test_a_command_that_cannot_be_executed_is_reported_with_the_reason(start: Start) -> None:
     with pytest.raises(NotReady, match=r"sh: .*not found"):
-        start(Programs(shell("one", "no-such-program", ready_port="one")))
+        start(Programs(shell("one", "no-such-program", ready=Listening("one"))))
 
 
 def test_a_failed_boot_leaves_no_process(start: Start, label: str) -> None:

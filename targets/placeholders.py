@@ -1,0 +1,53 @@
+"""Placeholders in the texts of a topology: ``{run_dir}``, ``{bugs}``, ``{port:NAME}``.
+
+A brace that is meant is written twice, as in :meth:`str.format`::
+
+    >>> fill('{{"web": {port:web}}}', {"{port:web}": "8080"})
+    '{"web": 8080}'
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from chaos.errors import TargetError, nearest
+
+RUN_DIR = "{run_dir}"
+BUGS = "{bugs}"
+
+_BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
+_PORT = re.compile(r"\{port:([\w.-]+)\}")
+
+
+def port(name: str) -> str:
+    """The placeholder for the port of that name."""
+    return f"{{port:{name}}}"
+
+
+def ports(text: str) -> Iterator[str]:
+    """The names of all ports that a text mentions."""
+    for braces in _BRACES.findall(text):
+        if found := _PORT.fullmatch(braces):
+            yield found[1]
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put the values of placeholders, braces included, in their places.
+
+    Raises:
+        TargetError: the text holds one that has no value, or a brace that stands alone.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        braces = match[0]
+        if braces in ("{{", "}}"):
+            return braces[0]
+        if braces not in values:
+            raise TargetError(
+                f"`{braces}` in {text!r} is no placeholder: {nearest(braces, values)}"
+                " (a brace that is meant is written twice)"
+            )
+        return values[braces]
+
+    return _BRACES.sub(value, text)
