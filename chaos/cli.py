@@ -232,7 +232,7 @@ def _run(
                 session = Session(
                     name,
                     journal,
-                    on_round=lambda number: progress.update(
+                    on_round=lambda number, _: progress.update(
                         task, detail=f"round {number}" if number > 1 else ""
                     ),
                     on_trial=told,

@@ -64,8 +64,14 @@ class FaultContext(Protocol):
     def matching(self, pattern: str) -> Sequence[Service]:
         """The services whose name matches a shell pattern."""
 
-    def arm(self, at: Location, action: Action, *, times: int | None = 1) -> Armed:
-        """Put an action at a location of the plan; undone when the round ends."""
+    def arm(
+        self, at: Location, action: Action, *, times: int | None = 1, parks: bool = False
+    ) -> Armed:
+        """Put an action at a location of the plan; undone when the round ends.
+
+        ``parks``: whom it holds goes on only when somebody else has done something, so a race need
+        not wait for it.
+        """
 
     def gate(self, actors: Sequence[str], points: Sequence[Location], crashes: int = 0) -> Strike:
         """Hold these actors at these points, and let the schedule say who goes on.

@@ -34,7 +34,7 @@ class Pause(Fault):
     def prepare(self, context: FaultContext, at: Location | None) -> Strike:
         """Arm the pause, and release it when the time has come."""
         assert at is not None
-        arm = context.arm(at, Action.pause(limit_s=context.deadline_s * 2))
+        arm = context.arm(at, Action.pause(limit_s=context.deadline_s * 2), parks=True)
         sign = None
         if isinstance(self.until, Reached):
             sign = context.arm(self.until.reach, Action.record(), times=None)

@@ -157,6 +157,8 @@ class Engine:
                     return outcome
                 by = Stated([str(schedule)])
                 by.begin()
+            if trial.gated and not trial.passed:
+                self._check_raced(trial, stated=False)
             trial.strategy.end(schedule)
         return outcome
 

@@ -354,10 +354,9 @@ class Gates:
         return not self._waiting(runner) and not self._held_elsewhere(runner)
 
     def _held_elsewhere(self, runner: Runner) -> int:
-        """How many of its doings another fault holds."""
-        mine = {arm.number for arm in runner.arms}
+        """How many of its doings another fault holds until somebody else has done something."""
         requests = self._stage.requests[runner.label]
-        return sum(hit.arm not in mine and hit.request in requests for hit in self._stage.held())
+        return sum(hit.request in requests for hit in self._stage.parked())
 
 
 class _Crash:

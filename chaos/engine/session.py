@@ -42,12 +42,13 @@ class Session:
     """Use as a context manager; :meth:`run` runs one case.
 
     ``target`` is a name or a file (see :mod:`chaos.language.catalogue`). ``on_round`` is called
-    with the number of each round of a trial once it has ended, ``on_trial`` with each trial.
+    with the number and the outcome of each round of a trial once it has ended, ``on_trial`` with
+    each trial.
     """
 
     target: str
     journal: Journal
-    on_round: Callable[[int], None] = lambda number: None
+    on_round: Callable[[int, Outcome], None] = lambda number, outcome: None
     on_trial: Callable[[Trial], None] = lambda trial: None
     keep: bool = False
     """Leave the run directory (logs, databases) where it is, and say so in :attr:`run_dir`."""
@@ -239,7 +240,7 @@ class Session:
         if self.journal.end_round(self._trial, ended):
             for log in self._logs(number):
                 self.journal.log(self._trial, log)
-        self.on_round(number)
+        self.on_round(number, outcome)
 
     def _logs(self, number: int) -> list[ServiceLog]:
         logs = []

@@ -80,6 +80,7 @@ class Stage:
     _access_arms: dict[int, AccessPoint] = field(default_factory=dict)
     _ended: dict[str, int] = field(default_factory=dict)
     _used: dict[str, Iterator[str]] = field(default_factory=dict)
+    _parking: list[Arm] = field(default_factory=list)
     _reactions: list[threading.Thread] = field(default_factory=list)
     _reaction_errors: list[BaseException] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -110,9 +111,14 @@ class Stage:
         """The services whose name matches a shell pattern."""
         return [s for name, s in self.services.items() if fnmatchcase(name, pattern)]
 
-    def arm(self, at: Location, action: Action, *, times: int | None = 1) -> Arm:
+    def arm(
+        self, at: Location, action: Action, *, times: int | None = 1, parks: bool = False
+    ) -> Arm:
         """Put an action at a location of the plan; undone when the round ends."""
-        return self.controller.arm_all([self.request(at, action, times=times)])[0]
+        (arm,) = self.controller.arm_all([self.request(at, action, times=times)])
+        if parks:
+            self._parking.append(arm)
+        return arm
 
     def request(self, at: Location, action: Action, *, times: int | None = 1) -> ArmRequest:
         """What the controller is asked for to put an action at a location of the plan."""
@@ -156,10 +162,9 @@ class Stage:
         """The hits of these arms so far; waiting on the history never misses one."""
         return [hit for arm in arms for hit in tuple(self._hits[arm.number])]
 
-    def held(self) -> list[Hit]:
-        """Everybody who is held now, by whatever fault."""
-        arms = list(self._hits.values())
-        return [hit for hits in arms for hit in tuple(hits) if not hit.released]
+    def parked(self) -> list[Hit]:
+        """Everybody whom a fault holds until somebody else has done something."""
+        return [hit for hit in self.hits_of(*self._parking) if not hit.released]
 
     def tell(
         self, kind: Kind, lane: str, name: str, text: str, *, actor: str = "", **facts: Any

@@ -14,7 +14,7 @@ import pytest
 from chaos.engine.session import Session
 from chaos.errors import TargetError
 from chaos.journal import Journal
-from chaos.operation import Operations
+from chaos.operation import Operations, Scope
 from chaos.safety import procfs
 from chaos.safety.reaper import Reaper
 from chaos.target import Instrumentation, Service, Target
@@ -45,7 +45,7 @@ class Stubborn(Target):
         """Fail."""
         raise TargetError("it does not want to")
 
-    def reset(self, bugs: frozenset[str]) -> None:
+    def reset(self, bugs: frozenset[str], kept: object = None) -> None:
         """Nothing to do."""
 
     def client(self) -> Any:
@@ -58,7 +58,7 @@ class Stubborn(Target):
     def settle(self, deadline_s: float) -> None:
         """Nothing is under way."""
 
-    def clean_up(self, client: Any, deadline_s: float) -> None:
+    def clean_up(self, scope: Scope) -> None:
         """Nothing was made."""
 
 
