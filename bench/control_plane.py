@@ -89,7 +89,7 @@ def measure(target: Embedded, watch: Stopwatch, rounds: int) -> None:
         run("server.wait_gone", "vm")
         lap("volume.delete", lambda: run("volume.delete", "data"))
         run("server.create", "left")
-        lap("clean_up() of one server", lambda: target.clean_up(client, 10))
+        lap("clean_up() of one server", lambda: target.clean_up(scope))
         run("server.create", "left")
         target.settle(10)
         lap("reset()", lambda: target.reset(frozenset()))

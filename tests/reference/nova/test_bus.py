@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,15 @@ class Held:
         self.begun.set()
         assert self.go.wait(DEADLINE_S)
         return self._then()
+
+
+def eventually(happened: Callable[[], bool]) -> bool:
+    """Ask again and again, each time over the wire, until it is so."""
+    end = time.monotonic() + DEADLINE_S
+    while not happened():
+        if time.monotonic() > end:
+            return False
+    return True
 
 
 def test_a_message_waits_for_a_consumer_that_comes_later(connect: Connect) -> None:
@@ -254,6 +264,121 @@ def test_a_delayed_message_counts_as_pending(connect: Connect) -> None:
     observer.publish("again", {"method": "recover"}, delay_s=0.05)
     assert observer.drain(DEADLINE_S) == []
     assert got == [{"method": "recover"}]
+
+
+def sent_by(request: str, method: str = "build") -> dict[str, object]:
+    return {"method": method, "context": {"request_id": request}}
+
+
+def test_a_cast_is_under_way_until_it_is_carried_out(connect: Connect) -> None:
+    held, observer = Held(), connect()
+    connect().consume("compute.host1", held)
+    observer.publish("compute.host1", sent_by("req-1"))
+    assert held.begun.wait(DEADLINE_S)
+    assert observer.under_way(["req-1", "req-2"]) == ["compute.host1: build in flight"]
+    assert observer.under_way(["req-2"]) == []
+    held.go.set()
+    assert observer.drain(DEADLINE_S) == []
+    assert observer.under_way(["req-1"]) == []
+
+
+def test_a_message_that_waits_to_be_tried_again_is_under_way(connect: Connect) -> None:
+    observer = connect()
+    observer.publish("conductor", sent_by("req-1"), delay_s=60)
+    assert observer.under_way(["req-1"]) == ["conductor: build waits to be tried again"]
+    assert observer.under_way(["req-2"]) == []
+    observer.purge()
+
+
+def test_a_message_that_waits_for_a_consumer_is_not_under_way(connect: Connect) -> None:
+    held, observer = Held(), connect()
+    observer.publish("nobody", sent_by("req-1"))
+    connect().consume("busy", held, threads=1)
+    observer.publish("busy", sent_by("req-2"))
+    assert held.begun.wait(DEADLINE_S)
+    observer.publish("busy", sent_by("req-1"))
+    assert observer.under_way(["req-1"]) == []
+    held.go.set()
+
+
+def test_a_call_is_part_of_what_its_caller_does(connect: Connect) -> None:
+    held, observer, caller = Held(), connect(), connect()
+    connect().consume("scheduler", held)
+    calling = threading.Thread(target=lambda: caller.call("scheduler", sent_by("req-1")))
+    calling.start()
+    assert held.begun.wait(DEADLINE_S)
+    assert observer.under_way(["req-1"]) == []
+    held.go.set()
+    calling.join()
+
+
+def test_a_call_whose_caller_has_died_goes_on_by_itself(connect: Connect) -> None:
+    held, observer, caller = Held(), connect(), connect()
+    connect().consume("scheduler", held)
+
+    def call() -> None:
+        with pytest.raises(CallLost):
+            caller.call("scheduler", sent_by("req-1"))
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    assert held.begun.wait(DEADLINE_S)
+    caller.close()
+    calling.join()
+    assert eventually(lambda: observer.under_way(["req-1"]) == ["scheduler: build in flight"])
+    held.go.set()
+
+
+@pytest.mark.parametrize("scheduler", ["dead", "stopped"])
+def test_a_handler_whose_own_call_waits_is_not_under_way(connect: Connect, scheduler: str) -> None:
+    observer, conductor, held = connect(), connect(), Held()
+    calling = threading.Event()
+
+    def build(body: dict[str, object]) -> None:
+        calling.set()
+        conductor.call("scheduler", body)
+
+    conductor.consume("conductor", build)
+    if scheduler == "stopped":
+        connect().consume("scheduler", held)
+    observer.publish("conductor", sent_by("req-1"))
+    assert calling.wait(DEADLINE_S)
+    stopped = ["scheduler"] if scheduler == "stopped" else []
+    if scheduler == "stopped":
+        assert held.begun.wait(DEADLINE_S)
+        assert observer.under_way(["req-1"]) == ["conductor: build in flight"]
+    assert eventually(lambda: observer.under_way(["req-1"], stopped) == [])
+    held.go.set()
+    if scheduler == "dead":
+        connect().consume("scheduler", held)
+    assert observer.drain(DEADLINE_S) == []
+
+
+def test_what_a_stopped_consumer_works_on_is_not_under_way(connect: Connect) -> None:
+    held, observer = Held(), connect()
+    connect().consume("compute.host1", held)
+    observer.publish("compute.host1", sent_by("req-1"))
+    assert held.begun.wait(DEADLINE_S)
+    assert observer.under_way(["req-1"], stopped=["compute.host1"]) == []
+    held.go.set()
+
+
+def test_a_new_broker_knows_whose_work_goes_on(tmp_path: Path) -> None:
+    broker, held = Broker(tmp_path), Held()
+    consumer, observer = Bus(broker.address), Bus(broker.address)
+    consumer.consume("compute.host1", held)
+    observer.publish("compute.host1", sent_by("req-1"))
+    assert held.begun.wait(DEADLINE_S)
+    broker.kill()
+    broker.start()
+    known = ["compute.host1: build in flight"]
+    assert eventually(lambda: observer.under_way(["req-1"]) == known)
+    assert observer.under_way(["req-1"], stopped=["compute.host1"]) == []
+    held.go.set()
+    assert observer.drain(DEADLINE_S) == []
+    for bus in (consumer, observer):
+        bus.close()
+    broker.kill()
 
 
 def test_purge_empties_the_queues(connect: Connect) -> None:
