@@ -148,7 +148,13 @@ class Step(Model):
             return handler({**common, "arguments": {"point": arguments}})
         if operation in ON_SERVICE:
             return handler({**common, "arguments": {"service": arguments}})
-        return handler({**common, "arguments": {} if arguments is None else arguments})
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise PydanticCustomError(
+                "step", "`{operation}` takes its arguments as a mapping, such as "
+                "`{{name: value}}`; only {built_in} take a word alone",
+                {"operation": operation, "built_in": ", ".join((REACH, *ON_SERVICE))},
+            )  # fmt: skip
+        return handler({**common, "arguments": arguments or {}})
 
     @model_serializer
     def _write(self) -> Any:

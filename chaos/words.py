@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+MARK = "x-word"
+"""Key under which the JSON Schema of what is marked has the kind."""
 
 
 class Kind(StrEnum):
@@ -31,3 +35,7 @@ class Word:
 
     kind: str
     makes: bool = False
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """Keep the kind in the JSON Schema, where a vocabulary can look up the words."""
+        return {**handler(schema), MARK: str(self.kind)}

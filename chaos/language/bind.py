@@ -184,7 +184,7 @@ class _Binding:
         place = step.arguments.get("point")
         places = {str(i.at) for i in self.plan.inject if i.at and i.phase is phase}
         if isinstance(place, str) and place not in places:
-            hint = nearest(place, places) if places else f"`in: {phase}` on an injection says so"
+            hint = nearest(place, places) if places else "no injection waits there"
             self._wrong(where, f"nothing is injected at `{place}` in `{phase}`; {hint}")
 
     # ------------------------------------------------------------------ what steps make

@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from chaos.errors import PlanError
 from chaos.language import problem
+from chaos.language.arguments import names_of
 from chaos.language.bind import SECTIONS, BoundPlan, UnboundPlan, bind
 from chaos.language.catalogue import CatalogueError, Vocabulary, vocabulary
 from chaos.language.document import Document, documents, read
 from chaos.language.matrix import CASE, MATRIX, NoMatrix, expand
 from chaos.language.problem import Problem
-from chaos.plan import STEPS, TOGETHER, Injection, Location, Plan, Schedules
+from chaos.plan import STEPS, TOGETHER, Injection, Location, Model, Plan, Schedules
 
 SUFFIXES = (".plan.yaml", ".plan.yml")
 MOST_STEPS = 2_000
@@ -169,7 +170,12 @@ def _plan(path: Path, document: Document, case: Mapping[str, Any]) -> Plan:
     try:
         return Plan.model_validate(case)
     except ValidationError as error:
-        raise _error(path, document, problem.in_plan(error, _FIELDS), label) from None
+        problems = list(problem.in_plan(error, _FIELDS))
+        twice = [item["ctx"]["label"] for item in error.errors() if item["type"] == "label"]
+        if twice:
+            places = list(_called(case, twice[0], ()))
+            problems = [Problem(places[-1], problems[0].message)]
+        raise _error(path, document, problems, label) from None
 
 
 def _steps(steps: Any, path: problem.Path) -> Iterator[problem.Path]:
@@ -182,12 +188,25 @@ def _steps(steps: Any, path: problem.Path) -> Iterator[problem.Path]:
             yield from _steps(step[name], (*path, index, name))
 
 
-_FIELDS = {
-    place: [field.alias or name for name, field in model.model_fields.items()]
-    for place, model in {
-        "": Plan, "inject": Injection, "inject.at": Location, "schedules": Schedules,
-    }.items()
+def _called(node: Any, label: str, path: problem.Path) -> Iterator[problem.Path]:
+    """Where a step is given this label."""
+    inner = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
+    for key, value in inner:
+        if key == "as" and value == label:
+            yield (*path, key)
+        yield from _called(value, label, (*path, key))
+
+
+_MODELS: Mapping[str, type[Model]] = {
+    "": Plan, "inject": Injection, "inject.at": Location, "schedules": Schedules,
 }  # fmt: skip
+_FIELDS = {place: names_of(model) for place, model in _MODELS.items()}
 """What may be written where, for the nearest of a misspelt word."""
 
 

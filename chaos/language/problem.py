@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from chaos.errors import nearest
+from chaos.plan import ON_SERVICE, REACH
 
 Path = tuple[str | int, ...]
 """Where something stands in a plan's YAML shape: keys, and places in lists from 0."""
@@ -20,6 +21,7 @@ WRITTEN: Mapping[str | int, tuple[str, ...]] = {
     "label": ("as",),
     "steps": ("together",),
     "point": ("before", "after"),
+    "arguments": ("do",),
 }
 """Field of the model → the keys under which YAML has it, where they differ."""
 
@@ -67,7 +69,7 @@ def _place(location: Sequence[str | int], given: Any) -> Path:
     """As much of pydantic's location as leads through ``given``: the rest is types of a union."""
     place: list[str | int] = []
     for part in location:
-        keys = given if isinstance(given, Mapping) else ()
+        keys: Container[Any] = given if isinstance(given, Mapping) else ()
         if isinstance(given, list | tuple):
             keys = range(len(given))
         if part not in keys:
@@ -82,7 +84,11 @@ def _sentence(
 ) -> str:
     """The errors of one place, as one sentence."""
     names = [part for part in place if isinstance(part, str)]
-    word = WRITTEN.get(names[-1], names[-1:])[0] if names else ""
+    word = names[-1] if names else ""
+    if owner in (REACH, *ON_SERVICE):
+        word = owner  # they have one argument, and no name for it
+    elif not owner:
+        word = WRITTEN.get(word, (word,))[0]
     kind = items[0]["type"]
     if kind == "extra_forbidden":
         lacks = f"`{owner}` has no argument" if owner else "there is no field"
@@ -93,8 +99,10 @@ def _sentence(
         )
     if kind == "too_short":
         return f"`{word}` must not be empty"
-    wants = " or ".join(dict.fromkeys(map(_wants, items)))
+    wants = " or ".join(dict.fromkeys(map(_wants, items))).replace(" or must be ", " or ")
     unlike = f", not `{_shown(items[0]['input'])}`" if wants.startswith("must") else ""
+    if names[-1:] == ["arguments"]:
+        return f"the arguments {wants}{unlike}"
     return f"`{word}`: {wants}{unlike}" if word else f"{wants}{unlike}"
 
 
