@@ -9,25 +9,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chaos.history import Event, Kind
-from chaos.journal import Journal, Round, ServiceLog, Trial
+from chaos.journal import Group, Journal, Round, ServiceLog, Trial
 from reports.sentence import sentence, sentences
-from reports.summary import Summary, expectation, reason, verdict
+from reports.summary import SYMBOLS, Summary, expectation, reason, state, verdict
 from reports.text import first_line, printable, shortened
 from reports.timeline import Timeline, around_fault, timeline
 
 DETAILED_UNEXPECTED = 100
 DETAILED_EXPECTED = 40
 """How many trials get a timeline, events and logs; the others keep verdict, plan and command."""
+SECTIONS = 500
+"""How many trials get a section, unexpected ones first; the others are a row of the table."""
 EVENTS = 1000
 """Rows of one table of events, at most."""
 ROUNDS = 200
@@ -41,11 +44,15 @@ LOG = 20_000
 def render(journal: Journal, output: Path) -> None:
     """Write the run as one self-contained HTML page to ``output``."""
     summary = Summary.of(journal)
+    groups = summary.groups
+    shown = {group.first.id for group in _unexpected_first(groups)[:SECTIONS]}
     page = _environment().get_template("report.html")
     style, script = _asset("report.css"), _asset("report.js")
     parts = page.generate(
         summary=summary,
-        sections=_sections(journal, summary),
+        lines=[(number, group, group.first.id in shown) for number, group in enumerate(groups, 1)],
+        sections=_sections(journal, groups, shown),
+        left_off=len(groups) - len(shown),
         style=style,
         script=script,
         style_hash=_hash(style),
@@ -80,37 +87,54 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One trial as the page shows it; ``detail`` is None for the mass of expected ones."""
+    """One trial, or several of a kind, as the page shows them.
 
-    trial: Trial
+    ``detail`` is None for the mass of them.
+    """
+
+    number: int
+    group: Group
     rounds: tuple[Round, ...]
     detail: Detail | None
 
+    @property
+    def trial(self) -> Trial:
+        """The one that is shown for all."""
+        return self.group.first
 
-def _sections(journal: Journal, summary: Summary) -> Iterator[Section]:
-    detailed = _detailed(summary)
-    for trial in summary.trials:
-        rounds = journal.rounds(trial.id)
-        detail = _detail(journal, trial, rounds) if trial.id in detailed else None
-        yield Section(trial, rounds, detail)
+    @property
+    def seconds(self) -> tuple[float, float, float]:
+        """How long the quickest, the median and the slowest of them took."""
+        took = sorted(trial.duration_s or 0.0 for trial in self.group.trials)
+        return took[0], median(took), took[-1]
 
 
-def _detailed(summary: Summary) -> frozenset[str]:
-    """The trials to show in full: the unexpected, and of the expected first one of each plan."""
-    seen: set[tuple[str, str]] = set()
-    first: list[str] = []
-    again: list[str] = []
-    for trial in summary.trials:
-        if trial.as_expected:
-            (again if (trial.plan, trial.bug) in seen else first).append(trial.id)
-            seen.add((trial.plan, trial.bug))
-    unexpected = [trial.id for trial in summary.unexpected]
-    return frozenset(unexpected[:DETAILED_UNEXPECTED] + (first + again)[:DETAILED_EXPECTED])
+def _sections(
+    journal: Journal, groups: tuple[Group, ...], shown: Container[str]
+) -> Iterator[Section]:
+    detailed = _detailed(groups)
+    for number, group in enumerate(groups, 1):
+        trial = group.first
+        if trial.id in shown:
+            rounds = journal.rounds(trial.id)
+            detail = _detail(journal, trial, rounds) if trial.id in detailed else None
+            yield Section(number, group, rounds, detail)
+
+
+def _unexpected_first(groups: tuple[Group, ...]) -> list[Group]:
+    return sorted(groups, key=lambda group: not group.first.unexpected)
+
+
+def _detailed(groups: tuple[Group, ...]) -> frozenset[str]:
+    """The trials to show in full: the unexpected, and the first of the others."""
+    unexpected = [group.first.id for group in groups if group.first.unexpected]
+    others = [group.first.id for group in groups if not group.first.unexpected]
+    return frozenset(unexpected[:DETAILED_UNEXPECTED] + others[:DETAILED_EXPECTED])
 
 
 def _detail(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Detail:
     shown = _round_to_show(journal, trial, rounds)
-    number = shown.number if shown else len(rounds) + 1
+    number = shown.number if shown else trial.rounds + 1
     events = journal.events(trial.id, number)
     zero_ns = min((event.at_ns for event in events), default=0)
     rows = [Row((event.at_ns - zero_ns) / 1e6, event, sentence(event)) for event in events]
@@ -135,7 +159,7 @@ def _detail(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Detail
 
 def _round_to_show(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Round | None:
     """The round that the runner died in (None), else the first that is not PASS, else the first."""
-    if trial.verdict is None and (not rounds or journal.events(trial.id, len(rounds) + 1)):
+    if trial.verdict is None and journal.events(trial.id, trial.rounds + 1):
         return None
     return next((each for each in rounds if each.verdict != "PASS"), rounds[0] if rounds else None)
 
@@ -175,6 +199,8 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "verdict": verdict,
+        "state": state,
+        "symbol": _symbol,
         "reason": reason,
         "expectation": expectation,
         "linked": _linked,
@@ -184,6 +210,10 @@ def _environment() -> Environment:
         "unequal_first": _unequal_first,
     }
     return environment
+
+
+def _symbol(trial: Trial) -> str:
+    return SYMBOLS[state(trial)]
 
 
 def _finalized(value: Any) -> Any:

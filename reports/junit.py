@@ -1,7 +1,8 @@
 """JUnit XML, as Jenkins and GitLab read it.
 
 One ``testsuite`` per plan file, one ``testcase`` per trial. A verdict that is not the expected one
-is a ``failure``; ERROR, and a runner that died, an ``error``. Leftovers are a failing test case.
+is a ``failure``; ERROR, and a runner that died, an ``error``; SKIPPED is ``skipped``. Leftovers are
+a failing test case.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def render(journal: Journal, output: Path) -> None:
         _suite(root, name, trials)
     if summary.residues:
         _residue(root, summary.residues)
-    for count in ("tests", "failures", "errors"):
+    for count in ("tests", "failures", "errors", "skipped"):
         root.set(count, str(sum(int(suite.attrib[count]) for suite in root)))
     root.set("time", f"{summary.duration_s:.3f}")
     indent(root)
@@ -38,14 +39,14 @@ def _suite(root: Element, name: str, trials: list[Trial]) -> None:
     suite = SubElement(root, "testsuite", name=printable(name))
     names: Counter[str] = Counter()
     for trial in trials:
-        case = f"{trial.plan}[{trial.bug}]" if trial.bug else trial.plan
+        case = trial.title_of_case + (f"[{trial.bug}]" if trial.bug else "")
         names[case] += 1
         # Readers take two cases of one name for one case: a sweep runs a plan many times.
         _case(suite, trial, f"{case} #{names[case]}" if names[case] > 1 else case)
     suite.set("tests", str(len(trials)))
     suite.set("failures", str(len(suite.findall("testcase/failure"))))
     suite.set("errors", str(len(suite.findall("testcase/error"))))
-    suite.set("skipped", "0")
+    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
     suite.set("time", f"{sum(trial.duration_s or 0.0 for trial in trials):.3f}")
     if summary.started:
         suite.set("timestamp", f"{summary.started:%Y-%m-%dT%H:%M:%S}")
@@ -60,7 +61,9 @@ def _case(suite: Element, trial: Trial, name: str) -> None:
         time=f"{trial.duration_s or 0.0:.3f}",
     )
     why = f"{reason(trial)}\n\nReproduce: {trial.reproduce}"
-    if not trial.as_expected:
+    if trial.skipped:
+        SubElement(case, "skipped", message=printable(reason(trial)))
+    if trial.unexpected:
         broken = verdict(trial) in ("ERROR", NO_VERDICT)
         message = f"{verdict(trial)}, expected {expectation(trial)}: {first_line(reason(trial))}"
         found = SubElement(
@@ -70,7 +73,10 @@ def _case(suite: Element, trial: Trial, name: str) -> None:
             message=printable(message),
         )
         found.text = printable(why)
-    facts = (trial.title, f"trial {trial.id}", trial.source, why if trial.as_expected else "")
+    facts = (
+        trial.title, f"trial {trial.id}", trial.source, trial.note,
+        "" if trial.unexpected else why,
+    )  # fmt: skip
     SubElement(case, "system-out").text = printable("\n".join(fact for fact in facts if fact))
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from chaos.journal import Journal, Trial
-from reports.summary import Summary, expectation, reason, verdict
+from chaos.journal import Group, Journal
+from reports.summary import SYMBOLS, Summary, expectation, reason, state, verdict
 from reports.text import first_line, printable
 
 ROWS = 300
 """Rows at most: a GitHub job summary may have 1 MiB."""
+
+_MARKS = {"✓": "✅", "✗": "❌"}
+"""Where GitHub has a coloured one."""
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&@$])")
 
@@ -22,21 +25,21 @@ def render(journal: Journal, output: Path) -> None:
 
 
 def _lines(summary: Summary) -> list[str]:
-    lines = [f"### {'✅' if summary.ok else '❌'} {summary.headline}", ""]
+    lines = [f"### {_mark(summary.state)} {summary.headline}", ""]
     lines += [f"- left over: {_escaped(found)}" for found in summary.residues]
     if summary.residues:
         lines.append("")
     if not summary.trials:
         return lines
     lines += [
-        f"{len(summary.trials)} trials, {summary.rounds} rounds, {summary.duration_s:.1f} s on "
+        f"{len(summary.trials):,} trials, {summary.rounds:,} rounds, {summary.duration_s:.1f} s on "
         + ", ".join(_escaped(target) for target in summary.targets),
         "",
-        "| | plan | bug switch | verdict | rounds | seconds | reason |",
-        "|---|---|---|---|--:|--:|---|",
+        "| | plan | bug switch | verdict | trials | rounds | seconds | reason |",
+        "|---|---|---|---|--:|--:|--:|---|",
     ]
-    ordered = sorted(summary.trials, key=lambda trial: trial.as_expected)
-    lines += [_row(trial) for trial in ordered[:ROWS]]
+    ordered = sorted(summary.groups, key=lambda group: not group.first.unexpected)
+    lines += [_row(group) for group in ordered[:ROWS]]
     if len(ordered) > ROWS:
         lines += ["", f"… and {len(ordered) - ROWS} more, in the journal."]
     if summary.unexpected:
@@ -45,20 +48,27 @@ def _lines(summary: Summary) -> list[str]:
     return lines
 
 
-def _row(trial: Trial) -> str:
+def _row(group: Group) -> str:
+    trial = group.first
     word = verdict(trial)
-    if not trial.as_expected:
+    if trial.unexpected:
         word = f"**{word}**, expected {_escaped(expectation(trial))}"
+    told = (first_line(reason(trial)), first_line(trial.note))
     cells = (
-        "✅" if trial.as_expected else "❌",
-        _escaped(trial.plan),
+        _mark(state(trial)),
+        _escaped(trial.title_of_case),
         _escaped(trial.bug) or "-",
         word,
-        str(trial.rounds),
-        "-" if trial.duration_s is None else f"{trial.duration_s:.2f}",
-        _escaped(first_line(reason(trial))),
+        str(len(group)),
+        str(group.rounds),
+        "-" if group.duration_s is None else f"{group.duration_s:.2f}",
+        _escaped("; ".join(filter(None, told))),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _mark(state: str) -> str:
+    return _MARKS.get(SYMBOLS[state], SYMBOLS[state])
 
 
 def _escaped(text: str) -> str:

@@ -6,10 +6,18 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from chaos.journal import Journal, Trial
+from chaos.journal import Group, Journal, Trial, grouped
 
 NO_VERDICT = "NO VERDICT"
 """Word for a trial whose runner died before it could judge."""
+
+SYMBOLS = {"good": "✓", "bad": "✗", "skipped": "○"}
+"""How it stands with a trial, or with the whole run → its symbol."""
+
+
+def state(trial: Trial) -> str:
+    """How it stands with the trial: a key of :data:`SYMBOLS`."""
+    return "skipped" if trial.skipped else "good" if trial.as_expected else "bad"
 
 
 def verdict(trial: Trial) -> str:
@@ -47,32 +55,51 @@ class Summary:
     @property
     def unexpected(self) -> tuple[Trial, ...]:
         """The trials that need a person."""
-        return tuple(trial for trial in self.trials if not trial.as_expected)
+        return tuple(trial for trial in self.trials if trial.unexpected)
 
     @property
-    def ok(self) -> bool:
-        """Something ran, every verdict is the expected one, and nothing was left over."""
-        return bool(self.trials) and not self.unexpected and not self.residues
+    def groups(self) -> tuple[Group, ...]:
+        """The trials as they are listed: those that a person need not tell apart are one."""
+        return grouped(self.trials)
+
+    @property
+    def state(self) -> str:
+        """Good, when something ran and is as expected; a key of :data:`SYMBOLS`."""
+        if not self.trials or self.unexpected or self.residues:
+            return "bad"
+        return "skipped" if all(trial.skipped for trial in self.trials) else "good"
+
+    @property
+    def symbol(self) -> str:
+        """The state's symbol."""
+        return SYMBOLS[self.state]
 
     @property
     def headline(self) -> str:
         """The whole run in one sentence."""
-        count, bad, left = len(self.trials), len(self.unexpected), len(self.residues)
-        if not count:
+        bad, left = len(self.unexpected), len(self.residues)
+        skipped = sum(trial.skipped for trial in self.trials)
+        count = len(self.trials) - skipped
+        if not self.trials:
             text = "No trial was recorded"
+        elif not count:
+            text = "Nothing was executed"
         elif bad:
-            text = f"{bad} of {_counted(count, 'verdict')} {'is' if bad == 1 else 'are'} unexpected"
+            text = (
+                f"{bad:,} of {_counted(count, 'verdict')} {'is' if bad == 1 else 'are'} unexpected"
+            )
         elif count == 1:
             text = "The one verdict is the expected one"
         else:
             text = f"All {count:,} verdicts are the expected ones"
+        text += f"; {_counted(skipped, 'trial')} skipped" if skipped else ""
         return f"{text}; {_counted(left, 'thing') if left else 'nothing'} left over"
 
     @property
     def verdicts(self) -> tuple[tuple[str, int], ...]:
         """How often each verdict was given, the gravest first."""
         counts = Counter(verdict(trial) for trial in self.trials)
-        gravest = (NO_VERDICT, "ERROR", "FAIL", "VACUOUS", "PASS")
+        gravest = (NO_VERDICT, "ERROR", "FAIL", "VACUOUS", "PASS", "SKIPPED")
         return tuple((word, counts[word]) for word in gravest if counts[word])
 
     @property

@@ -387,7 +387,7 @@ def hostile(journal: Journal) -> None:
     record = trial(
         text, 66,
         id=text, title=text, scenario=text, source=f"LP#123 {text}", target=text, document=text,
-        location=text, reproduce=text, expected_violations=(text,),
+        location=text, reproduce=text, expected_violations=(text,), case=text, note=text,
     )  # fmt: skip
     script = Script(journal, record)
     script.phase(0, text)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -35,7 +37,7 @@ def test_every_trial_has_a_row_that_links_to_its_section(page: Element) -> None:
 
 def test_row_tells_plan_scenario_source_bug_verdict_rounds_and_reason(page: Element) -> None:
     cells = [text(cell) for cell in rows(page)[RACE_BUG - 1]]
-    seconds = cells.pop(6)
+    seconds = cells.pop(7)
     assert float(seconds) > 0
     assert cells == [
         "race-two-deletes",
@@ -43,6 +45,7 @@ def test_row_tells_plan_scenario_source_bug_verdict_rounds_and_reason(page: Elem
         "LP#1914777",
         "lp1914777",
         "✓ FAIL as expected",
+        "1",
         "20",
         "no-5xx: round 3: server.delete (req-B) answered 500",
     ]
@@ -199,7 +202,7 @@ def test_trials_that_passed_beyond_the_limit_keep_all_but_their_detail(
     journal: Journal, rendered: Callable[[], Element]
 ) -> None:
     for number in range(html.DETAILED_EXPECTED + 1):
-        short = script.Script(journal, script.trial("short", number))
+        short = script.Script(journal, script.trial(f"short-{number}", number))
         short.phase(0, "start")
         short.end("PASS", "fine")
     page = rendered()
@@ -207,6 +210,119 @@ def test_trials_that_passed_beyond_the_limit_keep_all_but_their_detail(
     assert len(of_class(first, "timeline")) == 1
     assert len(of_class(last, "timeline")) == 0
     assert len(of_class(last, "command")) == 1
+
+
+def passed(journal: Journal, number: int, plan: str = "short", **other: Any) -> None:
+    """A trial of two events, in one round of ``number`` ms."""
+    short = script.Script(journal, script.trial(plan, number, **other))
+    short.phase(0, "start")
+    short.phase(number, "end")
+    short.end_round()
+    short.end("PASS", "fine")
+
+
+def failed(journal: Journal, number: int) -> None:
+    bad = script.Script(journal, script.trial("short", number))
+    bad.phase(0, "start")
+    bad.end_round("FAIL", f"reason {number}")
+    bad.end("FAIL", f"reason {number}")
+
+
+def test_trials_of_one_kind_are_one_line_with_counts_and_each_unexpected_one_is_whole(
+    journal: Journal, rendered: Callable[[], Element]
+) -> None:
+    for number in range(1, 1001):
+        (failed if number in (400, 700) else passed)(journal, number)
+    page = rendered()
+    cells = [[text(cell) for cell in row][4:] for row in rows(page)]
+    assert cells == [
+        ["✓ PASS", "998", "998", "499.40", "fine"],
+        ["✗ FAIL expected PASS", "1", "1", "0.00", "reason 400"],
+        ["✗ FAIL expected PASS", "1", "1", "0.00", "reason 700"],
+    ]
+    told = text(of_class(section(page, 1), "several")[0])
+    assert told == (
+        "998 trials did the same and ended so, in 998 rounds; each took 0.00 to 1.00 s, the median "
+        "0.50 s. This is the first."
+    )
+    assert [len(of_class(section(page, number), "timeline")) for number in (1, 2, 3)] == [1, 1, 1]
+    assert text(next(page.iter("h1"))).startswith("✗ 2 of 1,000 verdicts are unexpected")
+
+
+def test_very_many_unexpected_trials_are_rows_and_only_the_first_have_sections(
+    journal: Journal, rendered: Callable[[], Element], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html, "SECTIONS", 3)
+    passed(journal, 1)
+    for number in range(2, 7):
+        failed(journal, number)
+    page = rendered()
+    linked = [next(row.iter("a"), None) for row in rows(page)]
+    assert [link.get("href") if link is not None else "" for link in linked[:5]] == [
+        "", "#trial-2", "#trial-3", "#trial-4", "",
+    ]  # fmt: skip
+    assert len(of_class(page, "body")) == 3
+    assert f"{5:012x}" in text(rows(page)[4])
+    assert "3 lines of the table have no section" in text(page)
+
+
+def test_rounds_that_are_counted_and_not_listed_are_said_to_be(
+    journal: Journal, rendered: Callable[[], Element]
+) -> None:
+    script.race(journal, script.trial("race-two-deletes", 1))
+    noted = script.trial("race-two-deletes", 2)
+    script.race(journal, noted)
+    journal.end(replace(journal.trials()[1], note="18 schedules run, which stand for 212"))
+    shown = section(rendered(), 2)
+    assert "Rounds (20, 20 PASS) 20 rounds are counted and not listed here." in text(shown)
+    assert "The journal has no event of this trial." in text(shown)
+    assert text(of_class(shown, "note")[0]) == "18 schedules run, which stand for 212"
+
+
+def test_a_case_of_a_matrix_is_shown_with_its_plan(
+    journal: Journal, rendered: Callable[[], Element]
+) -> None:
+    for number, case in enumerate(("before bdm.destroy", "after bdm.destroy"), 1):
+        passed(journal, number, case=case)
+    names = [text(row[0]) for row in rows(rendered())]
+    assert names == ["short[before bdm.destroy]", "short[after bdm.destroy]"]
+
+
+def test_a_skipped_trial_is_neither_red_nor_green_and_says_why(
+    journal: Journal, rendered: Callable[[], Element]
+) -> None:
+    passed(journal, 1)
+    script.Script(journal, script.trial("linked", 2)).end("SKIPPED", "the target has no links")
+    page = rendered()
+    assert [row.get("class") for row in rows(page)] == ["trial good", "trial skipped"]
+    assert [text(cell) for cell in rows(page)[1]][4:] == [
+        "○ SKIPPED", "1", "0", "0.00", "the target has no links",
+    ]  # fmt: skip
+    assert "open" not in section(page, 2).attrib
+    assert text(next(page.iter("h1"))) == (
+        "✓ The one verdict is the expected one; 1 trial skipped; nothing left over"
+    )
+
+
+def test_a_run_in_which_everything_was_skipped_is_no_success(
+    journal: Journal, rendered: Callable[[], Element]
+) -> None:
+    script.Script(journal, script.trial("linked", 1)).end("SKIPPED", "the target has no links")
+    headline = text(next(rendered().iter("h1")))
+    assert headline == "○ Nothing was executed; 1 trial skipped; nothing left over"
+
+
+def test_a_hit_that_is_told_late_stands_at_its_own_moment(
+    journal: Journal, rendered: Callable[[], Element]
+) -> None:
+    late = script.Script(journal, script.trial("late", 1))
+    late.phase(0, "start")
+    late.phase(10, "end")
+    late.add(-8, Kind.HIT, "api", "save", action="crash")
+    late.end_round("FAIL")
+    late.end("FAIL", "")
+    (tip,) = tips(section(rendered(), 1), "hit")
+    assert tip.startswith("2.00 ms: crash save")
 
 
 def test_empty_journal_is_no_success(rendered: Callable[[], Element]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, parse
 
@@ -61,3 +62,28 @@ def test_characters_that_xml_forbids_do_not_break_it(journal: Journal, tmp_path:
     junit.render(journal, tmp_path / "junit.xml")
     (failure,) = parse(tmp_path / "junit.xml").findall(".//failure[@type='FAIL']")
     assert (failure.text or "").startswith("<script>alert('x')</script>\"&]]>␀�long")
+
+
+def test_a_skipped_trial_is_a_skipped_case_with_its_reason(
+    journal: Journal, tmp_path: Path
+) -> None:
+    skipped = script.Script(journal, script.trial("linked", 1, "lp1", case="slow"))
+    skipped.end("SKIPPED", "the target has no links")
+    junit.render(journal, tmp_path / "junit.xml")
+    root = parse(tmp_path / "junit.xml").getroot()
+    (case,) = root.iter("testcase")
+    assert case.get("name") == "linked[slow][lp1]"
+    assert [found.get("message") for found in case.findall("skipped")] == [
+        "the target has no links"
+    ]
+    for counting in (root, root[0]):
+        counts = [counting.get(name) for name in ("tests", "failures", "errors", "skipped")]
+        assert counts == ["1", "0", "0", "1"]
+
+
+def test_a_note_stands_in_the_output_of_its_case(journal: Journal, tmp_path: Path) -> None:
+    script.Script(journal, script.trial("noted", 1)).end("PASS", "fine")
+    journal.end(replace(journal.trials()[0], note="undo failed: no network"))
+    junit.render(journal, tmp_path / "junit.xml")
+    (output,) = parse(tmp_path / "junit.xml").getroot().iter("system-out")
+    assert "undo failed: no network" in (output.text or "").splitlines()

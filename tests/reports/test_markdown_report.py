@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_hostile_text_stays_in_its_cell(journal: Journal, tmp_path: Path, text: 
     (row,) = (
         line for line in (tmp_path / "summary.md").read_text().splitlines() if line[:3] == "| ✅"
     )
-    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 8
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 9
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*<\[]", row)
 
 
@@ -54,3 +55,23 @@ def test_fence_is_longer_than_any_in_a_command(journal: Journal, tmp_path: Path)
     hostile.end("FAIL", "")
     markdown.render(journal, tmp_path / "summary.md")
     assert (tmp_path / "summary.md").read_text().endswith("`````sh\necho ````\n`````\n")
+
+
+def test_trials_of_one_kind_are_one_row_and_a_skipped_one_has_a_mark_of_its_own(
+    journal: Journal, tmp_path: Path
+) -> None:
+    for number in range(1, 101):
+        short = script.Script(journal, script.trial("short", number, case="b"))
+        short.end_round()
+        short.end("PASS", "fine")
+    script.Script(journal, script.trial("linked", 101)).end("SKIPPED", "it has no links")
+    noted = script.Script(journal, script.trial("noted", 102))
+    noted.end("PASS", "fine")
+    journal.end(replace(journal.trials()[-1], note="undo failed"))
+    markdown.render(journal, tmp_path / "summary.md")
+    lines = (tmp_path / "summary.md").read_text().splitlines()
+    assert [line for line in lines if line[:3] in ("| ✅", "| ○")] == [
+        "| ✅ | short\\[b\\] | - | PASS | 100 | 100 | 0.00 | fine |",
+        "| ○ | linked | - | SKIPPED | 1 | 0 | 0.00 | it has no links |",
+        "| ✅ | noted | - | PASS | 1 | 0 | 0.00 | fine; undo failed |",
+    ]
