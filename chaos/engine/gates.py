@@ -401,7 +401,8 @@ class _Stillness:
 
     def seen(self, moving: Sequence[Runner]) -> bool:
         """Whether these actors wait inside calls that do not return, and nothing else moves."""
-        if self._count() != self._events:
+        acting = any(self._stage.held(runner.label) for runner in moving)
+        if acting or self._count() != self._events:  # a fault that holds somebody will let it go
             self._start()
         if time.monotonic() < self._at + self._apart_s:
             return False

@@ -162,6 +162,12 @@ class Stage:
         """The hits of these arms so far; waiting on the history never misses one."""
         return [hit for arm in arms for hit in tuple(self._hits[arm.number])]
 
+    def held(self, actor: str) -> bool:
+        """Whether a fault holds this actor at some point now."""
+        mine = self.requests[actor]
+        arms = list(self._hits.values())
+        return any(not h.released and h.request in mine for hits in arms for h in tuple(hits))
+
     def parked(self) -> list[Hit]:
         """Everybody whom a fault holds until somebody else has done something."""
         return [hit for hit in self.hits_of(*self._parking) if not hit.released]
