@@ -223,6 +223,8 @@ class Gates:
         else:
             waiting.release()
         self._wait_for_rest()
+        if self._tells:
+            stage.controller.catch_up()  # what a callee touched may come after what its caller did
         changed = self._observe(len(stage.choices.schedule))
         choice.visible = changed
         if self._tells and taken not in crashes:

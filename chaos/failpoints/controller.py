@@ -18,6 +18,7 @@ import selectors
 import socket
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
@@ -30,6 +31,9 @@ from chaos.hit import Hit
 __all__ = ["Arm", "ArmRequest", "Controller", "Hit"]
 
 _log = logging.getLogger(__name__)
+
+_CLOSE, _CATCH_UP = b"x", b"s"
+"""What the controller's thread is woken for."""
 
 _HOOK = Path(__file__).parents[1] / "agent" / "hook"
 
@@ -94,10 +98,11 @@ class Controller:
         self._answers: dict[int, dict[str, Any]] = {}
 
         self._listener = socket.create_server((host, 0))
-        self._closing, self._closer = socket.socketpair()
+        self._woken, self._waker = socket.socketpair()
+        self._catching_up: deque[threading.Event] = deque()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._closing, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve, name="chaos-controller", daemon=True)
         self._thread.start()
         _open.add(self)
@@ -105,9 +110,9 @@ class Controller:
     def close(self) -> None:
         """End all connections: the agents disarm everything and let everyone go."""
         if self._thread.is_alive():
-            self._closer.send(b"x")
+            self._waker.send(_CLOSE)
             self._thread.join()
-            self._closer.close()
+            self._waker.close()
 
     def __enter__(self) -> Controller:
         return self
@@ -150,6 +155,13 @@ class Controller:
                     f"no failpoint agent connected within {deadline_s:g} s from: {missing}; "
                     "see what the service's log says about `chaos agent`"
                 )
+
+    def catch_up(self, deadline_s: float = 5.0) -> None:
+        """Return when everything that agents have sent so far has been taken note of."""
+        done = threading.Event()
+        self._catching_up.append(done)
+        self._waker.send(_CATCH_UP)
+        done.wait(deadline_s)
 
     # ------------------------------------------------------------------ arming
 
@@ -313,23 +325,35 @@ class Controller:
     # ------------------------------------------------------------------ the controller's thread
 
     def _serve(self) -> None:
-        with self._selector, self._listener, self._closing:
+        with self._selector, self._listener, self._woken:
             while True:
-                for key, _ in self._selector.select():
-                    if key.fileobj is self._closing:
-                        for agent in self._connections():
-                            self._lose(agent)
-                        return
-                    if key.fileobj is self._listener:
-                        self._accept()
-                    else:
-                        self._read(key.data)
+                if not self._turn(None):
+                    for agent in self._connections():
+                        self._lose(agent)
+                    return
+
+    def _turn(self, patience_s: float | None) -> bool:
+        """Obey everybody who has something to say; False when it is time to close."""
+        for key, _ in self._selector.select(patience_s):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.fileobj is not self._woken:
+                self._read(key.data)
+            elif _CLOSE in self._woken.recv(4096):
+                return False
+        while self._catching_up:
+            waiting = self._catching_up.popleft()
+            # Whatever was sent before is readable now, in this look at the latest.
+            if self._selector.select(0) and not self._turn(0):
+                return False
+            waiting.set()
+        return True
 
     def _abandon(self) -> None:
         """In a forked child: leave the parent's connections to the parent."""
         sockets = [key.fileobj for key in (self._selector.get_map() or {}).values()]
         self._selector.close()  # not unregister(): the set of watched sockets is the parent's too
-        for inherited in (*sockets, self._closer):
+        for inherited in (*sockets, self._waker):
             assert isinstance(inherited, socket.socket)
             inherited.close()
 

@@ -145,3 +145,13 @@ def test_a_wrong_call_of_an_armed_function_is_no_hit(
         service.ask("plain()")
     assert controller.armed() == {"shop": ("shop:plain",)}
     assert arm.hits == ()
+
+
+def test_what_was_sent_before_is_known_after_catching_up(
+    service: Service, controller: Controller
+) -> None:
+    arm = controller.arm(point("plain"), When.BEFORE, Action.record(), times=None)
+    for number in range(1, 101):
+        service.ask("plain(1)")  # its record was sent before its answer
+        controller.catch_up()
+        assert len(arm.hits) == number
