@@ -263,9 +263,9 @@ class Controller:
         """
         with self._changed:
             messages = {agent: {"is": "list"} for agent in self._agents}
-        found: dict[str, set[str]] = {agent.service: set() for agent in messages}
+        found: dict[str, set[str]] = {}
         for agent, answer in self._ask(messages, 5.0).items():
-            found[agent.service].update(answer["functions"])
+            found.setdefault(agent.service, set()).update(answer["functions"])
         return {service: tuple(sorted(functions)) for service, functions in sorted(found.items())}
 
     def whereabouts(self, hits: Iterable[Hit], deadline_s: float = 1.0) -> dict[Hit, str]:

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -123,14 +123,13 @@ def test_an_agent_that_leaves_before_it_acted_has_not_struck(
     connect: Connect, controller: Controller, told: list[Hit], action: Action
 ) -> None:
     arm = controller.arm(point("plain"), When.BEFORE, action)
-    agent = connect()
+    agent, other = connect(), connect("other")
     agent.reach()
     agent.hear("verdict")
     agent.die()
-    with controller._changed:
-        assert controller._changed.wait_for(lambda: not controller.connected, 5)
+    assert other.hear("disarm")["arms"] == [arm.number]  # it is spent
     assert (arm.matched, arm.hits, told) == (1, (), [])
-    assert arm.state == {"shop": "error: its agent left before it acted"}
+    assert arm.state == {"shop": "error: its agent left before it acted", "other": "armed"}
 
 
 def test_an_agent_that_cannot_act_has_not_struck_and_says_why(
@@ -214,6 +213,7 @@ def test_a_crash_under_way_is_waited_for_by_its_disarm(
     with ThreadPoolExecutor() as threads:
         disarmed = threads.submit(arm.disarm)
         agent.say("done", ticket=agent.hear("disarm")["ticket"])
+        assert not wait([disarmed], 0.1).done
         agent.die()
         disarmed.result(5)
     assert len(arm.hits) == 1
@@ -254,7 +254,8 @@ def test_a_verdict_that_comes_too_late_is_no_strike(launch: Launch) -> None:
         assert service.ask("closure(1)") == 1
         on.set()
         assert answer.result(5) is None
-        assert controller.armed() == {"other": ()}  # a round trip after all that was said
+        with controller._changed:
+            assert controller._changed.wait_for(lambda: controller.connected == {"other"}, 5)
         assert (len(first.hits), late.hits) == (1, ())
         assert told == ["shop:plain"]
         assert late.state == {"shop": "error: its agent left before it acted"}
@@ -298,6 +299,8 @@ def test_a_disarm_loses_no_strike_and_allows_none_after_it(
         answers = [answer for call in calls for answer in call.result(5)]
         assert answers.count("x") == len(hits)
         assert hits == arm.hits == tuple(told)
+        with controller._changed:  # those that were disarmed after their verdict said so
+            assert controller._changed.wait_for(lambda: not controller._allowed, 5)
         service.ask("stopping.clear()")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from chaos.action import Action
 from chaos.failpoints.controller import Controller
 from chaos.point import When
@@ -77,14 +79,15 @@ def test_to_be_looked_at_does_not_keep_a_calls_variables_alive(
     assert clerk.done.result(10)[2] is True
 
 
-def test_being_looked_at_does_not_disturb_a_traced_thread(
-    service: Service, controller: Controller
+@pytest.mark.parametrize("function", ["serves", "traced_before", "traced_after"])
+def test_to_be_looked_at_does_not_disturb_a_debugger(
+    service: Service, controller: Controller, function: str
 ) -> None:
-    clerk = Clerk(service, controller, "traced(lambda: [plain(0), takes()])")
-    place = clerk.stays()
-    assert " takes #" in place
-    service.ask("shelf.put(1)")
-    assert clerk.done.result(5) == [[0, 1], True]
+    clerk = Clerk(service, controller, f"{function}(1)")
+    clerk.stays()
+    service.ask("shelf.put(7)")
+    assert clerk.done.result(5) == [7]
+    assert service.ask("'line' in traced") is (function != "serves")
 
 
 def test_a_held_thread_stays_in_its_place(service: Service, controller: Controller) -> None:
@@ -106,6 +109,27 @@ def test_of_a_thread_only_its_latest_hit_for_a_request_is_somewhere(
     assert arm.wait(5, number=4) is not None
     found = controller.whereabouts(arm.hits)
     assert [hit.number for hit in arm.hits if hit in found] == [1, 2, 4]
+
+
+def test_a_call_that_was_not_struck_does_not_make_a_hit_forgotten(
+    service: Service, controller: Controller
+) -> None:
+    arm = controller.arm(point("sells"), When.AFTER, Action.record(), raised=False, times=None)
+    service.begin("[results(sells, 1, 0), serves(1)]")
+    hit = arm.wait(5)
+    assert hit is not None
+    assert service.ask("entered.wait(5)")
+    assert hit in controller.whereabouts([hit])
+
+
+def test_another_thread_with_the_same_ident_is_not_taken_for_it(
+    service: Service, controller: Controller
+) -> None:
+    arm = controller.arm(point("plain"), When.BEFORE, Action.record(), times=None)
+    assert service.ask("same_ident_again(plain, takes)") is True
+    hit = arm.wait(5)
+    assert hit is not None
+    assert controller.whereabouts([hit]) == {}
 
 
 def test_a_thread_that_has_ended_is_nowhere(service: Service, controller: Controller) -> None:

@@ -266,22 +266,51 @@ class Kept:
         freed.set()
 
 
-def traced(function):
-    """What a function gives while a debugger follows each line; and whether that saw any."""
-    seen = []
+traced = []
 
-    def trace(frame, event, argument):
-        seen.append(event)
-        return trace
 
-    def run():
-        sys.settrace(trace)
-        try:
-            return function()
-        finally:
-            sys.settrace(None)
+def trace(frame, event, argument):
+    """Follows each line, as a debugger does."""
+    traced.append(event)
+    return trace
 
-    return [run(), "line" in seen]
+
+def traced_before(times):
+    """As ``serves``, with a debugger from its beginning on."""
+    sys.settrace(trace)
+    try:
+        return serves(times)
+    finally:
+        sys.settrace(None)
+
+
+def traced_after(times):
+    """As ``serves``, with a debugger from its last wait on."""
+    plain(0)
+    taken = [shelf.get()]
+    sys.settrace(trace)
+    taken += [takes() for _ in range(times - 1)]
+    stop_tracing()
+    return taken
+
+
+def stop_tracing():
+    sys.settrace(None)
+
+
+def same_ident_again(first, second):
+    """Whether a thread that runs ``second`` has the ident of one that ran ``first`` and ended."""
+    once = threading.Thread(target=first, args=[1])
+    once.start()
+    once.join()
+    for _ in range(100):
+        again = threading.Thread(target=second, daemon=True)
+        again.start()
+        if again.ident == once.ident:
+            return entered.wait(5)
+        shelf.put(1)
+        again.join()
+    return False
 
 
 class Unspeakable:
