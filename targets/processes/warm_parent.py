@@ -12,7 +12,7 @@ runner's ``sys.path`` in JSON, it talks JSON messages over the socket::
     answered  {"signalled": name}                                           when it has its effect
     told      {"exited": name, "pid": ..., "code" | "signal": ...}          at each death
 
-Of what a service leaves behind, only what it may is spared when it dies.
+What a service leaves in its process group when it dies is ended too, save for ``leaves``.
 
 As the services' parent it alone can signal them without ever hitting a recycled pid. When the
 runner ends or closes the socket it kills all of them and goes; should it die itself, the kernel
@@ -47,6 +47,7 @@ MESSAGE_LIMIT = 1 << 18
 """Longest message, in bytes."""
 
 # linux/prctl.h
+_PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -131,7 +132,9 @@ class WarmParent:
             os.initgroups(name, gid)
             os.setgid(gid)
             os.setuid(uid)
-            procfs.die_with_parent()  # the kernel forgets it when the user changes
+            # With the user the kernel forgets the first, and closes /proc/self to its own process.
+            procfs.die_with_parent()
+            _prctl(_PR_SET_DUMPABLE, 1)
             if os.getppid() != parent:
                 os._exit(1)
         os.chdir(asked["cwd"])
@@ -192,7 +195,7 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 def _kill_group_but(group: int, spared: Collection[str]) -> None:
-    """End the living members of a dead child's group, but for those of these names."""
+    """End the living members of an unreaped child's group, but for those of these names."""
 
     def living() -> list[int]:
         members = (pid for pid in procfs.pids() if procfs.group(pid) == group)
@@ -207,7 +210,7 @@ def _kill_group_but(group: int, spared: Collection[str]) -> None:
                 select.select([pidfd], [], [])
                 os.close(pidfd)
     # Those that were frozen with the rest are to live on, not to stand still.
-    os.killpg(group, signal.SIGCONT)
+    _signal_group(group, signal.SIGCONT)
 
 
 def _reap(child: Child, flags: int = 0) -> None:

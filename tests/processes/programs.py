@@ -72,6 +72,11 @@ def tells_its_environment() -> None:
     works()
 
 
+def looks_at_itself() -> None:
+    Path("/proc/self/environ").read_bytes()
+    works()
+
+
 def counts_its_starts() -> None:
     with Path("starts").open("a") as file:
         file.write("start\n")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import select
 import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,7 +127,7 @@ def nobody(passable: Instrumentation) -> Iterator[ProcessTarget]:
     """A forked and an executed service that run as nobody, each in a directory of its own."""
     target = Programs(
         forked("forked", "tells_its_environment", user="nobody", cwd="{run_dir}/forked"),
-        shell("executed", "id -un > who; echo done; exec sleep 1000", user="nobody",
+        shell("executed", "id -un > who; id -G > groups; echo done; exec sleep 1000", user="nobody",
               cwd="{run_dir}/executed", ready=LogLine("done")),
     )  # fmt: skip
     target.start(passable, frozenset())
@@ -139,10 +141,27 @@ def test_a_service_runs_as_its_user_in_a_directory_that_it_may_write(nobody: Pro
 
 
 @as_root
+def test_a_service_has_the_groups_of_its_user_and_no_others(nobody: ProcessTarget) -> None:
+    groups = (nobody.run_dir / "executed" / "groups").read_text().split()
+    account = pwd.getpwnam("nobody")
+
+    assert {*map(int, groups)} == {*os.getgrouplist(account.pw_name, account.pw_gid)}
+
+
+@as_root
 def test_a_service_finds_the_home_of_its_user(nobody: ProcessTarget) -> None:
     told = json.loads((nobody.run_dir / "forked" / "environment.json").read_text())
 
     assert (told["USER"], told["HOME"]) == ("nobody", str(Path("~nobody").expanduser()))
+
+
+@as_root
+def test_a_forked_service_of_another_user_may_look_at_itself(passable: Instrumentation) -> None:
+    target = Programs(forked("one", "looks_at_itself", user="nobody"))
+    try:
+        target.start(passable, frozenset())
+    finally:
+        target.stop()
 
 
 @as_root
@@ -343,10 +362,19 @@ def called(label: str) -> list[str]:
     return sorted(name for name in names if name and name in ("sleep", "tail"))
 
 
+def await_called(label: str, *names: str) -> None:
+    """Wait until all are there; the kernel names a process a moment after it was made."""
+    end = time.monotonic() + 5.0
+    while called(label) != [*names]:
+        assert time.monotonic() < end, called(label)
+
+
 @pytest.fixture
-def leaving(start: Start) -> ProcessTarget:
+def leaving(start: Start, label: str) -> ProcessTarget:
     """A service with two children, one of which may outlive it."""
-    return start(Programs(forked("one", "has_a_child_and_a_daemon", leaves=("sleep",))))
+    target = start(Programs(forked("one", "has_a_child_and_a_daemon", leaves=("sleep",))))
+    await_called(label, "sleep", "tail")
+    return target
 
 
 @pytest.fixture
@@ -390,7 +418,7 @@ def test_a_service_that_left_a_daemon_comes_back(left: ProcessTarget, label: str
     left.services["one"].start()
 
     assert left.services["one"].state is ServiceState.READY
-    assert called(label) == ["sleep", "sleep", "tail"]
+    await_called(label, "sleep", "sleep", "tail")
 
 
 def test_a_daemon_that_was_frozen_with_its_service_runs_on_when_it_is_left(
