@@ -2,8 +2,9 @@
 
 python bench/trials.py [--trials N] [--target NAME|MODULE:FUNCTION] [--results DIR] [PLAN]
 
-Exit status 1 when the last tenth of the trials costs over 10 % more than the first, or the journal
-is larger than 100 MB.
+Exit status 1 when a trial of the middle or the last tenth costs this process over 10 % more than
+one of the first, or the journal is larger than 100 MB. Judged is what this process computes in the
+quickest trials: how long a trial takes is also the machine's doing, which changes in an hour.
 """
 
 from __future__ import annotations
@@ -25,20 +26,27 @@ from chaos.journal import Journal
 from chaos.journal.results import FILES, JOURNAL, begin
 from chaos.language import catalogue
 from chaos.language.loader import load
+from chaos.plan import Plan, inject, step
 
-PLAN = Path(__file__).parents[1] / "tests/ledger/crash-between-debit-and-credit.plan.yaml"
+PLAN = Plan(
+    name="delay-between-debit-and-credit",
+    title="the teller is slow between taking money and giving it",
+    target="tests.ledger.ledger:target",
+    given=[step("account.open", name=name, amount=100) for name in ("alice", "bob")],
+    during=[step("transfer", source="alice", target="bob", amount=30)],
+    inject=[inject("delay", at="before transfer.credit", seconds=0.001)],
+    then=[step("account.expect", name="bob", balance=130)],
+)
 WARM_UP = 20
 """Trials that pay for imports, connections and the file system's first blocks."""
 MOST_GROWTH = 0.10
 MOST_BYTES = 100_000_000
 
 
-def costs_ms(journal: Journal, target: str, plan: Path, trials: int) -> list[tuple[float, float]]:
+def costs_ms(journal: Journal, case: Case, target: str, trials: int) -> list[tuple[float, float]]:
     """Milliseconds of each trial, and how many of them this process computed."""
-    source = load(plan)[0]
-    case = Case(source.plan, source=source)
     costs = []
-    with Session(target or source.plan.target, journal) as session:
+    with Session(target or case.plan.target, journal) as session:
         for number in range(WARM_UP + trials):
             began, computed = time.perf_counter(), time.process_time()
             outcome = session.run(case)
@@ -60,25 +68,31 @@ def tenths(costs: Sequence[tuple[float, float]]) -> dict[str, Sequence[tuple[flo
     }
 
 
+def figures(costs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Medians of what a trial takes and of what is computed here; the least tenth of the latter."""
+    took, here = (sorted(each) for each in zip(*costs, strict=True))
+    return statistics.median(took), statistics.median(here), here[len(here) // 10]
+
+
 @click.command()
-@click.argument("plan", type=click.Path(path_type=Path), default=PLAN)
+@click.argument("plan", required=False, type=click.Path(path_type=Path))
 @click.option("--target", default="", help="Default: the plan's own.")
 @click.option("--trials", default=10_000, show_default=True)
 @click.option(
     "--results", type=click.Path(path_type=Path, file_okay=False), help="Keep the results here."
 )
-def main(plan: Path, target: str, trials: int, results: Path | None) -> None:
+def main(plan: Path | None, target: str, trials: int, results: Path | None) -> None:
+    source = load(plan)[0] if plan else None
+    case = Case(source.plan, source=source) if source else Case(PLAN)
     console = Console()
     with tempfile.TemporaryDirectory() as scratch:
         folder = results or Path(scratch)
         with begin(folder) as journal:
-            found = {
-                name: tuple(map(statistics.median, zip(*costs, strict=True)))
-                for name, costs in tenths(costs_ms(journal, target, plan, trials)).items()
-            }
-            table = Table("tenth", "median ms", "of them here", title=f"{trials:,} trials")
-            for name, figures in found.items():
-                table.add_row(name, *(f"{figure:.2f}" for figure in figures))
+            costs = costs_ms(journal, case, target, trials)
+            found = {name: figures(each) for name, each in tenths(costs).items()}
+            table = Table("tenth", "median ms", "here", "quickest here", title=f"{trials:,} trials")
+            for name, told in found.items():
+                table.add_row(name, *(f"{figure:.2f}" for figure in told))
             console.print(table)
 
             table = Table("file", "MB", "seconds to write")
@@ -91,13 +105,9 @@ def main(plan: Path, target: str, trials: int, results: Path | None) -> None:
         size = (folder / JOURNAL).stat().st_size
         table.add_row(JOURNAL, f"{size / 1e6:.2f}", "")
         console.print(table)
-    growth = found["last"][0] / found["first"][0] - 1
-    console.print(f"the last tenth costs {growth:+.1%} of the first, here {_here(found):+.1%}")
+    growth = max(found["middle"][-1], found["last"][-1]) / found["first"][-1] - 1
+    console.print(f"a trial costs at most {growth:+.1%} of what one of the first tenth did")
     sys.exit(growth > MOST_GROWTH or size > MOST_BYTES)
-
-
-def _here(found: dict[str, tuple[float, ...]]) -> float:
-    return found["last"][1] / found["first"][1] - 1
 
 
 if __name__ == "__main__":

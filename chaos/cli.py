@@ -289,14 +289,15 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
 
     groups = grouped(trials)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "plan", "bug switch", "verdict", "trials", "rounds", "seconds"):
+    counted = ("trials",) if len(groups) < len(trials) else ()
+    for column in ("", "plan", "bug switch", "verdict", *counted, "rounds", "seconds"):
         right = column in {"trials", "rounds", "seconds"}
         table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for group in groups:
         trial = group.first
         table.add_row(
             _mark(trial), _plain(trial.title_of_case), trial.bug or "off", _verdict(trial),
-            str(len(group)), str(group.rounds), f"{group.duration_s or 0:.2f}",
+            *(str(len(group)) for _ in counted), str(group.rounds), f"{group.duration_s or 0:.2f}",
         )  # fmt: skip
     out.print(table)
     for group in groups:

@@ -138,8 +138,9 @@ class Observer:
 
 def _open(path: Path) -> sqlite3.Connection:
     # Not read-only: after a writer was killed amid a commit, a reader must repair the log's index.
+    address = f"{path.absolute().as_uri()}?mode=rw"  # quoted: a `#` or `?` would be another file
     database = sqlite3.connect(
-        f"file:{path}?mode=rw", uri=True, isolation_level=None, check_same_thread=False, timeout=10
+        address, uri=True, isolation_level=None, check_same_thread=False, timeout=10
     )
     database.execute("PRAGMA query_only=ON")
     return database

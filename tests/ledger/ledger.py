@@ -239,7 +239,7 @@ class Ledger(ProcessTarget):
             (run_dir / name).write_bytes(content)
 
     def _rows(self, database: str, table: str) -> list[tuple[Any, ...]]:
-        uri = f"file:{self.run_dir / database}?mode=ro"
+        uri = f"{(self.run_dir / database).as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             return connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
 
