@@ -61,9 +61,8 @@ def test_two_steps_with_one_label_are_refused() -> None:
 @pytest.mark.parametrize("section", ["given", "during", "recover", "then"])
 def test_a_label_is_unique_in_the_whole_plan_and_inside_actors(section: str) -> None:
     inner = {"together": [{"steps": [{"a": {}, "as": "one"}]}, "b"]}
-    steps = {"during": ["c"], section: [{"d": {}, "as": "one"}], "then": [inner]}
-    if section == "then":
-        steps["then"].append({"d": {}, "as": "one"})
+    steps: dict[str, list[Any]] = {"during": ["c"], "then": [inner]}
+    steps[section] = [*steps.get(section, ()), {"d": {}, "as": "one"}]
     with pytest.raises(ValidationError, match="two steps are called `one`"):
         Plan.model_validate({**MINIMAL, **steps})
 
