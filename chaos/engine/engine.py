@@ -193,7 +193,11 @@ class Engine:
         history = History(sink)
         stage = Stage(
             plan, self.target, self.controller, self.undo, history, trial.bound.invariants,
-            Scope(self.target.client(), deadline_s=plan.settle or self.target.limits.client_s),
+            Scope(
+                self.target.client(),
+                deadline_s=plan.settle or self.target.limits.client_s,
+                poll_s=self.target.limits.poll_s,
+            ),
             choices,
         )  # fmt: skip
         gates = Gates(stage)
