@@ -66,8 +66,9 @@ class Controller:
     ``request_id_reader`` is ``module:function`` in the services. ``on_hit`` is called on the
     controller's own thread, for every hit: when the agent has said that it acts, and before
     anybody can see the effect where the agent asks first (every crash, pause and counted hit). So
-    it must be quick and may not arm or disarm, but may release; an exception of it is logged. For a
-    crash it is called before the process dies, and ``Arm.hits`` has it only when it is dead.
+    it must be quick, and may release but not arm, disarm or ask the services anything; an exception
+    of it is logged. For a crash it is called before the process dies, and ``Arm.hits`` has it only
+    when it is dead.
 
     One lock, ``_changed``, guards everything here and in the arms. Only the controller's own thread
     reads the sockets, changes ``_agents`` and adds hits; any thread may send. ``on_hit`` is called,

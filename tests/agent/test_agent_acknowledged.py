@@ -219,6 +219,31 @@ def test_a_crash_under_way_is_waited_for_by_its_disarm(
     assert len(arm.hits) == 1
 
 
+def test_whom_disarming_everything_lets_go_is_released_at_once(
+    connect: Connect, controller: Controller, told: list[Hit]
+) -> None:
+    controller.arm(point("plain"), When.BEFORE, Action.pause())
+    agent = connect()
+    agent.reach()
+    agent.say("acted", hit=1, problem="")
+    assert agent.hear("disarm")["ticket"] == 0  # it is spent
+    with ThreadPoolExecutor() as threads:
+        disarmed = threads.submit(controller.disarm_all)
+        agent.say("done", ticket=agent.hear("disarm")["ticket"])
+        disarmed.result(5)
+    assert [hit.released for hit in told] == [True]
+
+
+def test_who_waits_for_a_hit_is_told_that_none_can_come(controller: Controller) -> None:
+    arms = [controller.arm(point("plain"), When.BEFORE, Action.record()) for _ in range(2)]
+    with ThreadPoolExecutor() as threads:
+        waiting = [threads.submit(arm.wait, None) for arm in arms]
+        arms[0].disarm()
+        assert waiting[0].result(5) is None
+        controller.disarm_all()
+        assert waiting[1].result(5) is None
+
+
 def test_nobody_waits_for_an_agent_that_has_just_gone(
     connect: Connect, controller: Controller
 ) -> None:
