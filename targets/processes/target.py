@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from chaos.errors import TargetError, nearest
 from chaos.safety import procfs
 from chaos.safety.reaper import kill_labelled
-from chaos.target import Instrumentation, ServiceState, Target
+from chaos.target import Instrumentation, Limits, ServiceState, Target
 from targets import placeholders
 from targets.processes.account import account_of, make_directory
 from targets.processes.nursery import Nursery
@@ -117,7 +117,8 @@ class ProcessTarget(Target):
         self._instrumentation = instrumentation
         try:
             self._ports.hold()
-            limit_s = max(child.limits.start_s for child in self._children.values())
+            # Imports are part of every start: they may take as long as the longest.
+            limit_s = self._longest(lambda limits: limits.start_s)
             self._nursery.open(self.run_dir, self._common_environment(), self._preload(), limit_s)
             self._boot(self._order)
             self.capture(self.run_dir)
@@ -127,7 +128,7 @@ class ProcessTarget(Target):
 
     def stop(self) -> None:
         """End every service and release what the target holds; safe to call twice."""
-        limit_s = max(child.limits.stop_s for child in self._children.values())
+        limit_s = self._longest(lambda limits: limits.stop_s)
         self._nursery.close(limit_s)
         if self._leaves and self._instrumentation:
             kill_labelled(self._running.label, limit_s, self._leaves)
@@ -159,6 +160,10 @@ class ProcessTarget(Target):
         if self._instrumentation is None:
             raise TargetError(f"target {self.name} is not started")
         return self._instrumentation
+
+    def _longest(self, limit_s: Callable[[Limits], float]) -> float:
+        """A limit of the target, or of that service which has more time."""
+        return max(map(limit_s, (self.limits, *(c.limits for c in self._children.values()))))
 
     @property
     def _leaves(self) -> frozenset[str]:
