@@ -179,4 +179,6 @@ def _filled(node: Any, row: Mapping[str, Any]) -> Any:
 
 def _text(value: Any) -> str:
     """A value as YAML writes it."""
+    if isinstance(value, Mapping):  # {before: instance.save, occurrence: 2}, as one would say it
+        return " ".join(f"{name} {_text(inner)}" for name, inner in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
