@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from chaos.fault import Armed, FaultContext, Strike
 from chaos.history import Kind
 from chaos.plan import Location
-from chaos.point import When
 
 
 class Hitting(Strike):
@@ -47,15 +46,26 @@ class Hitting(Strike):
         struck, last = len(self.arm.hits), self.at.occurrence + self.times - 1
         if struck >= self.times:
             return ""
-        if self.arm.matched:
-            reached = f"{wanted} was reached {_times(self.arm.matched)}"
-            if self.times > 1:
-                return f"{reached} and struck {_times(struck)}, the plan wants {self.times}."
-            return f"{reached}, the plan wants the {_ordinal(last)}."
-        return " ".join(
-            [f"The point {wanted} was never reached ({_whereabouts(self.arm.state)}).",
-             *self._seen_elsewhere()]
-        )  # fmt: skip
+        told = [] if self.arm.matched else self._seen_elsewhere()
+        if self.arm.unwanted:
+            how = "returned, and did not raise" if self.at.raised else "raised, and did not return"
+            calls = "1 call" if self.arm.unwanted == 1 else f"{self.arm.unwanted} calls"
+            told.append(f"{calls} of it {how}.")
+        if not self.arm.matched:
+            looked = _whereabouts(self.arm.state)
+            return " ".join([f"The point {wanted} was never reached ({looked}).", *told])
+        reached = f"{wanted} was reached {_times(self.arm.matched)}"
+        if self._wrong:
+            reached += f", but could not be struck: {'; '.join(self._wrong)}."
+        elif self.times > 1:
+            reached += f" and struck {_times(struck)}, the plan wants {self.times}."
+        else:
+            reached += f", the plan wants the {_ordinal(last)}."
+        return " ".join([reached, *told])
+
+    @property
+    def _wrong(self) -> list[str]:
+        return _errors(self.arm.state)
 
     def _seen_elsewhere(self) -> list[str]:
         """Who came to the point, though not as the plan says."""
@@ -64,11 +74,7 @@ class Hitting(Strike):
             return []
         services = sorted({hit.service for hit in hits})
         actors = sorted({self.context.actor_of(hit) or "nobody's request" for hit in hits})
-        told = [f"`{self.at.point}` was reached in {', '.join(services)}, for {', '.join(actors)}."]
-        if self.at.when is When.AFTER:
-            how = "raised" if self.at.raised else "returned"
-            told.append(f"No call of it {how}.")
-        return told
+        return [f"`{self.at.point}` was reached in {', '.join(services)}, for {', '.join(actors)}."]
 
 
 def _times(number: int) -> str:
@@ -85,7 +91,6 @@ def _whereabouts(states: Mapping[str, str]) -> str:
     """Where a point was looked for, from what each service answered."""
     armed = [name for name, state in sorted(states.items()) if state == "armed"]
     pending = [name for name, state in sorted(states.items()) if state == "pending"]
-    wrong = [f"{name}: {states[name]}" for name in sorted(states.keys() - {*armed, *pending})]
     if armed:
         told = f"it was armed in {', '.join(armed)}"
     elif pending:
@@ -95,4 +100,11 @@ def _whereabouts(states: Mapping[str, str]) -> str:
         )
     else:
         told = "it was armed in no service"
-    return "; ".join([told, *wrong])
+    return "; ".join([told, *_errors(states)])
+
+
+def _errors(states: Mapping[str, str]) -> list[str]:
+    """Where the action could not be put in place, or not be taken, and why."""
+    return [
+        f"{name}: {state}" for name, state in sorted(states.items()) if state.startswith("error")
+    ]

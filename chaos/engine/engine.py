@@ -234,9 +234,9 @@ class Engine:
             stage.history.check()
         except Exception as error:
             outcome = _broken(error)
-            # What was found before it broke is told all the same.
+            # What was found before it ended is told all the same.
             found = "; ".join(map(str, stage.violations))
-            if found and outcome.verdict is Verdict.ERROR:
+            if found:
                 return replace(outcome, reason=f"{outcome.reason}\nBefore that: {found}")
             return outcome
         return self._judge(stage)
@@ -498,9 +498,7 @@ class Engine:
 
     def _wait_for_strike(self, stage: Stage, one: Injected) -> None:
         if not self._struck(stage, one):
-            told = (str(violation).rstrip(".") for violation in stage.violations)
-            before = "".join(f" Before that: {violation}." for violation in told)
-            raise Vacuous(f"{one.strike.missing()}{before} {self._seen(stage)}")
+            raise Vacuous(f"{one.strike.missing()} {self._seen(stage)}")
 
     def _struck(self, stage: Stage, one: Injected) -> bool:
         """Wait for a strike as long as anything is under way that could still bring it."""

@@ -28,6 +28,7 @@ GIVEN = (
 )
 TRANSFER = step("transfer", source="alice", target="bob", amount=30)
 CRASH = inject("crash", at="before transfer.credit")
+BACK = (start("vault"), restart("teller"))
 
 
 def plan(*injections: Injection, name: str = "plan", **parts: Any) -> Plan:
