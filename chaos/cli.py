@@ -337,7 +337,9 @@ def validate(paths: Sequence[Path], target: str) -> None:
         try:
             for source in load(path):
                 source.bind(source.words(target or source.plan.target or default_target()))
-                out.print(f"[green]✓[/] {path}: {_plain(source.plan.title_of_case)}", highlight=False)
+                out.print(
+                    f"[green]✓[/] {path}: {_plain(source.plan.title_of_case)}", highlight=False
+                )
         except PlanError as error:
             wrong += 1
             err.print(f"[red]✗[/] {_plain(str(error))}", highlight=False, soft_wrap=True)

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from chaos.point import When
-from chaos.words import Kind, Word
+from chaos.words import Named, Word
 
 REACH = "reach"
 """Built-in step: wait until the fault that is injected at a point has struck."""
@@ -64,11 +64,11 @@ class Location(Model):
     """
 
     when: When
-    point: Annotated[str, Word(Kind.POINT)]
-    service: Annotated[str, Word(Kind.SERVICE)] = Field(
+    point: Annotated[str, Word(Named.POINT)]
+    service: Annotated[str, Word(Named.SERVICE)] = Field(
         "", description="only in this service (a shell pattern)"
     )
-    actor: Annotated[str, Word(Kind.ACTOR)] = Field(
+    actor: Annotated[str, Word(Named.ACTOR)] = Field(
         "", description="only while serving the step with this `as` label"
     )
     occurrence: StrictInt = Field(1, ge=1, description="the n-th time that all of this is true")

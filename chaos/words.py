@@ -10,7 +10,7 @@ MARK = "x-word"
 """Key under which the JSON Schema of what is marked has the kind."""
 
 
-class Kind(StrEnum):
+class Named(StrEnum):
     """Kinds of name that the framework itself knows; every other kind is a target's own."""
 
     POINT = "point"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 class Word:
     """Says what an argument names: ``server: Annotated[str, Word("server")]``.
 
-    ``kind`` is one of :class:`Kind`, or a kind of thing that steps make: then an earlier step must
+    ``kind`` is one of :class:`Named`, or a kind of thing that steps make: then an earlier step must
     have made what is named. The argument that gives a new thing its name is marked with ``makes``.
 
     >>> Word("server", makes=True).kind

@@ -26,7 +26,7 @@ from chaos.errors import PlanError
 from chaos.language.problem import Path, Problem, in_arguments
 from chaos.operation import Operation
 from chaos.plan import ON_SERVICE, REACH, Location, Model
-from chaos.words import Kind, Word
+from chaos.words import Named, Word
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -40,7 +40,7 @@ class Reach(Model):
 class OnService(Model):
     """Arguments of ``start``, ``restart`` and ``kill``."""
 
-    service: Annotated[str, Word(Kind.SERVICE)]
+    service: Annotated[str, Word(Named.SERVICE)]
 
 
 BUILT_IN: Mapping[str, type[Model]] = {REACH: Reach, **dict.fromkeys(ON_SERVICE, OnService)}

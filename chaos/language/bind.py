@@ -18,7 +18,7 @@ from chaos.language.arguments import Mention, mentions
 from chaos.language.catalogue import Vocabulary
 from chaos.language.problem import Path, Problem
 from chaos.plan import REACH, STEPS, TOGETHER, Injection, Phase, Plan, Step
-from chaos.words import Kind
+from chaos.words import Named
 
 GIVEN = "given"
 SECTIONS = (GIVEN, *Phase)
@@ -147,9 +147,9 @@ class _Binding:
         found = [Mention(m.word, m.name, (*where, *m.path)) for m in mentions(read)]
         phase = _phase(path)
         for mention in found:
-            if mention.word.kind in {*Kind}:
+            if mention.word.kind in {*Named}:
                 self._look_up(mention, phase)
-        own = [mention for mention in found if mention.word.kind not in {*Kind}]
+        own = [mention for mention in found if mention.word.kind not in {*Named}]
         yield _Read(
             where,
             tuple(mention for mention in own if not mention.word.makes),
@@ -274,7 +274,7 @@ class _Binding:
         """Actors that a fault lists are those of one ``together``: others never meet."""
         lists: dict[Path, list[str]] = defaultdict(list)
         for mention in mentions(fault):
-            if mention.word.kind == Kind.ACTOR and isinstance(mention.path[-1], int):
+            if mention.word.kind == Named.ACTOR and isinstance(mention.path[-1], int):
                 lists[mention.path[:-1]].append(mention.name)
         together = [
             {actor.label for actor in step.steps}
@@ -303,27 +303,27 @@ class _Binding:
         """Look up a word that stands in a phase."""
         name, target = mention.name, self.words.target
         match mention.word.kind:
-            case Kind.POINT:
+            case Named.POINT:
                 if name not in target.points:
                     self._wrong(
                         mention.path,
                         f"target `{target.name}` has no point `{name}`; "
                         f"{nearest(name, target.points)} (`chaos points` lists them)",
                     )
-            case Kind.SERVICE:
+            case Named.SERVICE:
                 if not any(fnmatchcase(service, name) for service in target.services):
                     self._wrong(
                         mention.path,
                         f"target `{target.name}` has no service `{name}`; "
                         f"{nearest(name, target.services)}",
                     )
-            case Kind.ACTOR:
+            case Named.ACTOR:
                 labels = self._labels(phase)
                 if name not in labels:
                     hint = nearest(name, labels) if labels else "give one an `as: LABEL`"
                     until = "in `during`" if phase is Phase.DURING else f"up to `{phase}`"
                     self._wrong(mention.path, f"no step {until} is called `{name}`; {hint}")
-            case Kind.STEP:
+            case Named.STEP:
                 steps = {
                     word for s in self.plan.operations(phase) for word in (s.operation, s.label)
                 }

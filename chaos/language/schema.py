@@ -24,7 +24,7 @@ from chaos.language.matrix import MOST_CASES, PLACEHOLDER
 from chaos.operation import Operation
 from chaos.plan import ON_SERVICE, REACH, STEPS, TOGETHER, Injection, Location, Plan, Schedules
 from chaos.point import When
-from chaos.words import MARK, Kind
+from chaos.words import MARK, Named
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -303,7 +303,7 @@ def _ours(schema: Any, definitions: Mapping[str, Any], kind: str | None) -> Any:
         return {**schema, **_ref(name.lower())}
     if name:
         return {**_ours(definitions[name], definitions, kind), **schema}
-    if schema.get("type") == "string" and kind in (Kind.POINT, Kind.SERVICE):
+    if schema.get("type") == "string" and kind in (Named.POINT, Named.SERVICE):
         return {**schema, **_ref(kind)}
     if schema.get("type") == "object" and schema.get("additionalProperties") is False:
         properties = {

@@ -49,7 +49,7 @@ LOG = logging.getLogger(__name__)
 class Call:
     """Who waits for an answer, and under which id of his."""
 
-    caller: Connection
+    caller: Peer
     id: int
 
     def answer(self, frame: Frame) -> None:
@@ -93,7 +93,7 @@ class Queue:
 class Consumer:
     """One subscription; ``free`` is how many more messages it can work on now."""
 
-    connection: Connection
+    connection: Peer
     queue: str
     free: int
 
@@ -110,7 +110,7 @@ class Delivery:
 class Drain:
     """Somebody waits until nothing is pending, and these queues have a consumer."""
 
-    connection: Connection
+    connection: Peer
     id: int
     consumers: tuple[str, ...]
 
@@ -122,7 +122,7 @@ class Broker:
         self.queues: dict[str, Queue] = {}
         self.deliveries: dict[int, Delivery] = {}
         self.delayed: dict[Message, asyncio.TimerHandle] = {}
-        self.connections: set[Connection] = set()
+        self.connections: set[Peer] = set()
         self.delivered = 0
         self._drains: dict[Drain, asyncio.TimerHandle] = {}
         self._numbers = itertools.count(1)
@@ -137,7 +137,7 @@ class Broker:
         queue.messages.append(message)
         self._dispatch(queue)
 
-    def consume(self, connection: Connection, name: str, limit: int) -> None:
+    def consume(self, connection: Peer, name: str, limit: int) -> None:
         """Hand this connection the messages of a queue, at most ``limit`` at a time."""
         queue = self.queues.setdefault(name, Queue())
         if any(consumer.connection is connection for consumer in queue.consumers):
@@ -155,7 +155,7 @@ class Broker:
         self._dispatch(self.queues[delivery.consumer.queue])
         self.settle()
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: Peer) -> None:
         """Forget a dead peer: what it worked on is lost, what waits for it stays."""
         self.connections.discard(connection)
         for drain in [drain for drain in self._drains if drain.connection is connection]:
@@ -266,7 +266,7 @@ class Broker:
         drain.connection.send({"op": "ok", "id": drain.id, "pending": pending})
 
 
-class Connection(asyncio.Protocol):
+class Peer(asyncio.Protocol):
     """One peer."""
 
     def __init__(self, broker: Broker) -> None:
@@ -345,7 +345,7 @@ async def serve(listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     broker = Broker()
-    await loop.create_server(lambda: Connection(broker), sock=listener)
+    await loop.create_server(lambda: Peer(broker), sock=listener)
     notify_ready()
     await stop.wait()
 

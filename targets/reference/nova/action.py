@@ -13,7 +13,7 @@ from targets.reference.nova.tables import ACTIONS, FAULTS
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class InstanceAction:
     """Something that a request asked of an instance; ``result`` is '' until it is finished."""
 
     id: int
@@ -27,11 +27,11 @@ class Action:
     result: str
 
     @staticmethod
-    def find(cell: str, instance: str) -> list[Action]:
+    def find(cell: str, instance: str) -> list[InstanceAction]:
         """Return an instance's actions, the latest first."""
         query = sa.select(ACTIONS).filter_by(instance=instance).order_by(ACTIONS.c.id.desc())
         with databases.cell(cell).read() as connection:
-            return [Action(**row._mapping) for row in connection.execute(query)]
+            return [InstanceAction(**row._mapping) for row in connection.execute(query)]
 
     @staticmethod
     def start(cell: str, instance: str, action: str) -> None:

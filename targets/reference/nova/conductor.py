@@ -13,7 +13,7 @@ from targets.reference import context, tokens
 from targets.reference.bus import CallLost, RpcServer
 from targets.reference.client import BadRequest, NotFound
 from targets.reference.nova import allocations, databases, deletion, process, volumes
-from targets.reference.nova.action import Action, record_fault
+from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.allocations import NoValidHost
 from targets.reference.nova.block_device import BlockDevice
 from targets.reference.nova.build_request import BuildRequest
@@ -105,7 +105,7 @@ class Conductor:
             cell = databases.CELL0
             placed = Instance.create(cell, request, None, Vm.ERROR, None)
             record_fault(cell, instance, fault)
-        Action.start(cell, instance, "create")
+        InstanceAction.start(cell, instance, "create")
         reserved = volumes.attachments_of(instance) if request.devices else {}
         for device in request.devices:
             attachment = reserved.get(device.volume)
@@ -123,7 +123,7 @@ class Conductor:
         if host:
             ComputeRpc.build(placed)
         else:
-            Action.finish(cell, instance, "create", "Error")
+            InstanceAction.finish(cell, instance, "create", "Error")
 
     def _finish(self, instance: str) -> None:
         """End a build whose request is gone: deleted, or built by a conductor that died then."""

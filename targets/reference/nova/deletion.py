@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from targets.reference.nova import allocations, databases, volumes
-from targets.reference.nova.action import Action
+from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance, InstanceNotFound
@@ -92,7 +92,7 @@ def delete_instance(instance: Instance) -> None:
         marked = instance.save(task_state=Task.DELETING)
     except InstanceNotFound:
         return
-    Action.start(marked.cell, marked.uuid, "delete")
+    InstanceAction.start(marked.cell, marked.uuid, "delete")
     if marked.host:
         ComputeRpc.terminate(marked)
     else:
@@ -105,7 +105,7 @@ def remove_unhosted(instance: Instance) -> None:
     for attachment in volumes.attachments_of(instance.uuid).values():
         volumes.delete_attachment(attachment)
     allocations.release(instance.uuid)
-    Action.finish_all(instance.cell, instance.uuid, "Success")
+    InstanceAction.finish_all(instance.cell, instance.uuid, "Success")
     instance.destroy()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from targets.reference.client import BadRequest, NotFound, Unreachable
 from targets.reference.nova import databases, volumes
-from targets.reference.nova.action import Action
+from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.api import servers
 from targets.reference.nova.block_device import BlockDevice, DeviceState, VolumeInUse
 from targets.reference.nova.build_request import BuildRequest
@@ -69,7 +69,7 @@ def attach(server_id: str, volume_id: str, delete_on_termination: bool) -> Block
     if reserved is None:  # the server was deleted meanwhile
         volumes.delete_attachment(attachment)
         raise not_found("Instance", server_id)
-    Action.start(instance.cell, server_id, "attach_volume")
+    InstanceAction.start(instance.cell, server_id, "attach_volume")
     ComputeRpc.attach_volume(instance, reserved.id)
     return reserved
 
@@ -93,7 +93,7 @@ def detach(server_id: str, volume_id: str) -> None:
     device = get(server_id, volume_id)
     if device.save(state=DeviceState.DETACHING) is None:
         raise HttpError(404, f"Instance {server_id} is not attached to volume {volume_id}.")
-    Action.start(instance.cell, server_id, "detach_volume")
+    InstanceAction.start(instance.cell, server_id, "detach_volume")
     ComputeRpc.detach_volume(instance, device.id)
 
 

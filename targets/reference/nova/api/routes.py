@@ -6,7 +6,7 @@ from typing import Any
 
 from targets.reference.client import Unreachable
 from targets.reference.nova import deletion, flavors
-from targets.reference.nova.action import Action
+from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.api import attachments, servers, views
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import InstanceNotFound
@@ -207,6 +207,6 @@ def _matching(request: Request) -> list[Any]:
     return found[: int(request.query.get("limit", "1000"))]
 
 
-def _actions(request: Request) -> list[Action]:
+def _actions(request: Request) -> list[InstanceAction]:
     server = servers.get(request.path["server"])
-    return [] if isinstance(server, BuildRequest) else Action.find(server.cell, server.uuid)
+    return [] if isinstance(server, BuildRequest) else InstanceAction.find(server.cell, server.uuid)

@@ -9,7 +9,7 @@ from typing import Any
 from targets.reference import context
 from targets.reference.client import BadRequest, NotFound, ServiceClient, Unreachable
 from targets.reference.nova import databases, deletion, ports, volumes
-from targets.reference.nova.action import Action
+from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.build_request import BuildRequest, RequestedDevice
 from targets.reference.nova.flavors import find as find_flavor
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
@@ -188,7 +188,7 @@ def _begin(instance: Instance, action: str, task: Task, allowed: set[Task | None
         raise not_found("Instance", instance.uuid) from None
     except UnexpectedTaskState as error:
         raise HttpError(409, f"Cannot '{action}' instance {instance.uuid}: {error}") from None
-    Action.start(instance.cell, instance.uuid, action)
+    InstanceAction.start(instance.cell, instance.uuid, action)
 
 
 def _request(body: dict[str, Any]) -> BuildRequest:

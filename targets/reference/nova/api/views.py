@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from targets.reference.nova.action import Action, last_fault
+from targets.reference.nova.action import InstanceAction, last_fault
 from targets.reference.nova.block_device import BlockDevice
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.flavors import Flavor
@@ -102,7 +102,7 @@ def attachment(device: BlockDevice) -> dict[str, Any]:
     }
 
 
-def action(shown: Action) -> dict[str, Any]:
+def action(shown: InstanceAction) -> dict[str, Any]:
     """Show what a request asked of a server."""
     return {
         "action": shown.action,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from targets.reference.client import BadRequest, NotFound
 from targets.reference.database import utc_now
 from targets.reference.nova import allocations, deletion, ports, volumes
-from targets.reference.nova.action import Action, record_fault
+from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute.driver import Driver
 from targets.reference.nova.compute.recovery import Recovery, decide
@@ -126,13 +126,13 @@ class Compute:
                 yield
             except (InstanceNotFound, UnexpectedTaskState) as conflict:
                 LOG.info("%s of %s stops: %s", action, instance, conflict)
-                Action.finish(self._cell, instance, action, "Error")
+                InstanceAction.finish(self._cell, instance, action, "Error")
             except Exception as error:
                 LOG.exception("%s of %s failed", action, instance)
                 record_fault(self._cell, instance, f"{action}: {error}")
                 ComputeRpc.recover(instance, self._host, 0, retry_delay_s(0))
             else:
-                Action.finish(self._cell, instance, action)
+                InstanceAction.finish(self._cell, instance, action)
 
     def _get(self, instance: str) -> Instance:
         found = Instance.get(self._cell, instance)
@@ -188,7 +188,7 @@ class Compute:
         for device in self._devices_to_release(instance):
             deletion.release_volume(device)
         allocations.release(instance.uuid)
-        Action.finish_all(self._cell, instance.uuid, "Success")
+        InstanceAction.finish_all(self._cell, instance.uuid, "Success")
         self._tracker.destroy(instance)
 
     def _devices_to_release(self, instance: Instance) -> list[BlockDevice]:
@@ -273,12 +273,12 @@ class Compute:
             instance.save(
                 vm_state=Vm.ERROR, task_state=None, expected_task_state={instance.task_state}
             )
-            return Action.finish_all(self._cell, instance.uuid, "Error")
+            return InstanceAction.finish_all(self._cell, instance.uuid, "Error")
         if decision == Recovery.DELETE:
             return self._terminate(instance)
         if decision == Recovery.ABANDON_BUILD:
             self._abandon_build(instance, "the build was interrupted")
-            return Action.finish_all(self._cell, instance.uuid, "Error")
+            return InstanceAction.finish_all(self._cell, instance.uuid, "Error")
         self._recover_guest(instance, decision)
         for device in BlockDevice.find(self._cell, instance=instance.uuid):
             if device.state == DeviceState.ATTACHING:
@@ -286,7 +286,9 @@ class Compute:
             elif device.state == DeviceState.DETACHING:
                 self._detach(device)
         dropped = decision == Recovery.CLEAR_TASK
-        return Action.finish_all(self._cell, instance.uuid, "Error" if dropped else "Success")
+        return InstanceAction.finish_all(
+            self._cell, instance.uuid, "Error" if dropped else "Success"
+        )
 
     def _recover_guest(self, instance: Instance, decision: Recovery) -> None:
         match decision:
