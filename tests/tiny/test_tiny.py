@@ -275,6 +275,21 @@ def test_the_second_waits_for_the_lock_of_the_first(
         ended.result(LIMIT_S)
 
 
+@pytest.mark.parametrize(
+    ("asked", "inside"), [(("lend", "a", "carol"), "lend"), (("swap", "a", "b"), "swap")]
+)
+def test_an_error_inside_a_lock_is_answered_and_the_lock_is_free_again(
+    tiny: Tiny, controller: Controller, asked: tuple[str, ...], inside: str
+) -> None:
+    point = tiny.points[f"{inside}.inside"]
+    controller.arm(point, When.BEFORE, Action.error("OSError", "no"))
+
+    with pytest.raises(OperationFailed) as no:
+        do(tiny, *asked)
+    assert no.value.status == 500
+    do(tiny, *asked)
+
+
 def test_parcels_have_locks_of_their_own(tiny: Tiny, controller: Controller, begin: Begin) -> None:
     arm = hold(tiny, controller, "lend.inside", "first")
     lent = begin(tiny, "lend", "a", "carol", request="first")
@@ -417,6 +432,29 @@ def test_two_sends_of_one_request_are_two(tiny: Tiny, controller: Controller) ->
     assert usage(tiny) == {"van": 3}
 
 
+def test_the_timer_leaves_alone_what_is_being_carried(tiny: Tiny, controller: Controller) -> None:
+    arm = controller.arm(tiny.points["carry.take"], When.BEFORE, Action.pause(), times=2)
+    do(tiny, "send", "a", "van")
+    held = hit(arm)
+    ticks = controller.arm(tiny.points["carrier.tick"], When.AFTER, Action.record(), times=2)
+
+    hit(ticks, 2)
+
+    assert arm.wait(A_MOMENT_S, number=2) is None
+    held.release()
+
+
+def test_a_parcel_on_its_way_cannot_be_swapped(tiny: Tiny, controller: Controller) -> None:
+    arm = hold(tiny, controller, "carry.put")
+    do(tiny, "send", "a", "van")
+    held = hit(arm)
+
+    with pytest.raises(OperationFailed) as no:
+        do(tiny, "swap", "a", "b")
+    assert no.value.status == 409
+    held.release()
+
+
 def test_a_parcel_dropped_on_its_way_stays_gone(tiny: Tiny, controller: Controller) -> None:
     arm = hold(tiny, controller, "carry.put")
     do(tiny, "send", "a", "van")
@@ -551,11 +589,12 @@ def test_a_reset_switches_bugs(start: Callable[..., Tiny], controller: Controlle
 def test_nothing_of_a_send_outlives_a_reset(tiny: Tiny, controller: Controller) -> None:
     arm = hold(tiny, controller, "carry.put")
     do(tiny, "send", "a", "van")
-    hit(arm)
+    held = hit(arm)
 
     tiny.reset(frozenset())
 
-    assert {service.state for service in tiny.services.values()} == {ServiceState.READY}
+    assert tiny.services["carrier"].pid not in (None, held.pid)
+    assert tiny.services["carrier"].state is ServiceState.READY
     assert tiny.observe() == TinyWorld()
 
 
@@ -565,6 +604,22 @@ def test_cleaning_up_drops_what_the_plan_made_and_nothing_else(tiny: Tiny) -> No
     for name in ("c", "d"):
         tiny.operations["parcel.make"].function(scope, name, "van", 3)
     tiny.operations["parcel.drop"].function(scope, "c")
+
+    tiny.clean_up(scope)
+
+    assert tiny.observe() == before
+
+
+def test_cleaning_up_drops_a_parcel_whose_making_was_never_answered(
+    tiny: Tiny, controller: Controller
+) -> None:
+    before, scope = tiny.observe(), scope_of(tiny)
+    controller.arm(tiny.points["desk.make"], When.AFTER, Action.crash())
+    with pytest.raises(OperationIndeterminate):
+        tiny.operations["parcel.make"].function(scope, "c", "van")
+    assert "c" in places(tiny)
+    assert tiny.services["desk"].wait_dead(LIMIT_S)
+    tiny.services["desk"].start()
 
     tiny.clean_up(scope)
 

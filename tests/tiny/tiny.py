@@ -329,6 +329,8 @@ class Database:
             run_dir / books.FILE, isolation_level=None, check_same_thread=False, timeout=10
         )
         self._connection.execute("PRAGMA synchronous = OFF")
+        # It opens the file: who closes it as the last one spends time on tidying it.
+        self.read()
 
     def read(self) -> TinyWorld:
         """Everything as of one moment, in nobody's way."""
