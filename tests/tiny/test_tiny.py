@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -144,7 +146,7 @@ def test_an_expectation_that_is_wrong_fails(tiny: Tiny, asked: tuple[Any, ...]) 
 
 def test_waiting_in_vain_ends_at_the_deadline(tiny: Tiny) -> None:
     with pytest.raises(ExpectationFailed, match="a is still at shelf, not at van"):
-        do(tiny, "wait", "a", "van", deadline_s=A_MOMENT_S)
+        do(tiny, "wait", "a", "van", deadline_s=0.5)
 
 
 def test_a_sent_parcel_arrives(tiny: Tiny) -> None:
@@ -306,8 +308,8 @@ def deadlock(tiny: Tiny, controller: Controller, begin: Begin) -> list[Future[An
     """Each of two swaps has the lock that the other needs."""
     arm = hold(tiny, controller, "swap.between", "one", "other")
     swaps = [
-        begin(tiny, "swap", "a", "b", request="one", deadline_s=0.5),
-        begin(tiny, "swap", "b", "a", request="other", deadline_s=0.5),
+        begin(tiny, "swap", "a", "b", request="one", deadline_s=1.0),
+        begin(tiny, "swap", "b", "a", request="other", deadline_s=1.0),
     ]
     for held in (hit(arm, 1), hit(arm, 2)):
         held.release()
@@ -325,7 +327,7 @@ def test_swaps_in_both_directions_deadlock_with_unordered_locks(
         with pytest.raises(OperationIndeterminate):
             swap.result(LIMIT_S)
     with pytest.raises(NotSettled, match="/swap for one"):
-        tiny.settle(A_MOMENT_S)
+        tiny.settle(0.5)
     assert places(tiny) == {"a": "shelf", "b": "hall"}
 
 
@@ -398,7 +400,7 @@ def test_a_send_goes_on_under_its_request_when_it_was_answered(
     assert violations(tiny, "parcels-somewhere")
     assert not violations(tiny, "usage-matches")
     with pytest.raises(NotSettled, match="a is being carried to van"):
-        tiny.settle(A_MOMENT_S)
+        tiny.settle(0.5)
 
     held.release()
     tiny.settle(LIMIT_S)
@@ -596,6 +598,24 @@ def test_nothing_of_a_send_outlives_a_reset(tiny: Tiny, controller: Controller) 
     assert tiny.services["carrier"].pid not in (None, held.pid)
     assert tiny.services["carrier"].state is ServiceState.READY
     assert tiny.observe() == TinyWorld()
+
+
+def test_a_client_that_hangs_up_without_a_word_is_not_served_for_ever(tiny: Tiny) -> None:
+    silent = socket.create_connection(("127.0.0.1", tiny.port("desk")))
+    with silent, pytest.raises(NotSettled, match="not read yet"):
+        tiny.settle(0.5)
+
+    tiny.settle(LIMIT_S)
+
+
+def test_a_frozen_desk_is_reset_at_once(tiny: Tiny) -> None:
+    tiny.services["desk"].freeze()
+
+    began = time.monotonic()
+    tiny.reset(frozenset())
+
+    assert time.monotonic() - began < 2.0
+    do(tiny, "make", "a", "shelf")
 
 
 def test_cleaning_up_drops_what_the_plan_made_and_nothing_else(tiny: Tiny) -> None:

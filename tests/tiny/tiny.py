@@ -108,7 +108,8 @@ ACCESSES = (
 # ---------------------------------------------------------------------- what a client can do
 
 _TABLES = ("parcel", "usage", "outbox")
-_PATIENCE_S = 0.2
+_PATIENCE_S = 2.0
+"""How long a desk that runs may take to say that it does nothing."""
 
 operations = Operations()
 Parcel = Annotated[str, Word("parcel")]
@@ -395,7 +396,8 @@ class Tiny(ProcessTarget):
 
     def reset(self, bugs: frozenset[str], kept: object = None) -> None:
         """Replace the database's content; restart only who is dead, frozen or still busy."""
-        if self._serving(_PATIENCE_S):
+        ready = self.services["desk"].state is ServiceState.READY
+        if ready and self._serving(_PATIENCE_S):
             self.services["desk"].kill()
         if self.observe().outbox:
             self.services["carrier"].kill()
