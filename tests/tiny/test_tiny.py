@@ -397,7 +397,10 @@ def test_a_send_goes_on_under_its_request_when_it_was_answered(
     assert tiny.under_way(["sender"]) == ("a is being carried to van, for sender",)
     assert tiny.under_way(["another"]) == ()
     assert places(tiny)["a"] is None
-    assert violations(tiny, "parcels-somewhere")
+    assert violations(tiny, "parcels-somewhere") == [
+        "a is still to be carried to van",
+        "a is nowhere",
+    ]
     assert not violations(tiny, "usage-matches")
     with pytest.raises(NotSettled, match="a is being carried to van"):
         tiny.settle(0.5)

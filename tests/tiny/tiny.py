@@ -436,7 +436,7 @@ class Tiny(ProcessTarget):
         )
 
         def busy() -> list[str]:
-            serving = self._serving(max(self.limits.poll_s, end - time.monotonic()))
+            serving = self._serving(max(_PATIENCE_S, end - time.monotonic()))
             return [*serving, *self._in_flight(self.observe().outbox)]
 
         try:
