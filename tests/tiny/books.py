@@ -17,16 +17,18 @@ WAIT_S = 10.0
 
 _SCHEMA = """
     PRAGMA journal_mode = WAL;
-    CREATE TABLE IF NOT EXISTS parcel
+    CREATE TABLE parcel
         (key TEXT PRIMARY KEY, size INT, place, owner, borrower, text);
-    CREATE TABLE IF NOT EXISTS usage (key TEXT PRIMARY KEY, used INT);
-    CREATE TABLE IF NOT EXISTS outbox (key TEXT PRIMARY KEY, request, parcel, target, begun INT);
+    CREATE TABLE usage (key TEXT PRIMARY KEY, used INT);
+    CREATE TABLE outbox (key TEXT PRIMARY KEY, request, parcel, target, begun INT);
 """
 
 
 def make(run_dir: Path) -> None:
     """Make the database, empty."""
     run_dir.mkdir(parents=True, exist_ok=True)
+    for left in run_dir.glob(f"{FILE}*"):
+        left.unlink()
     with closing(sqlite3.connect(run_dir / FILE)) as database:
         database.executescript(_SCHEMA)
 
@@ -87,8 +89,6 @@ class Store:
     def place(self, name: str, to: str | None) -> None:
         """Put a parcel somewhere, or (None) into the carrier's hands, and keep the usage right."""
         parcel = self.parcel(name)
-        if parcel["place"] == to:
-            return
         self.write("parcel", name, place=to)
         self.take(parcel["place"], parcel["size"])
         self.give(to, parcel["size"])

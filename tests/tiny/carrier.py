@@ -88,7 +88,7 @@ class Carrier:
             return send if send is not None and self.go_on(store, send) else None
 
     def go_on(self, store: Store, send: Send) -> bool:
-        """Do the first step if it was not done; whether the second one is to be done."""
+        """Do the first step, again if need be; whether the second one is to be done."""
         _begin(store, send)
         return True
 
@@ -120,9 +120,8 @@ BUGS = {"lost-send": LostSend, "once-only-recovery": OnceOnlyRecovery}
 
 
 def _begin(store: Store, send: Send) -> None:
-    if not send["begun"]:
-        store.write("outbox", send["key"], begun=1)
-        _place(store, send["parcel"], None)
+    store.write("outbox", send["key"], begun=1)
+    _place(store, send["parcel"], None)
 
 
 def _finish(store: Store, send: Send) -> None:

@@ -13,14 +13,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from chaos.errors import NotSettled
+from chaos.errors import NotSettled, TargetError
 from chaos.history import Kind
 from chaos.invariant import Evidence, invariant
 from chaos.operation import (
@@ -34,7 +34,6 @@ from chaos.point import Access, AccessPoint, Point
 from chaos.target import Instrumentation, Limits, ServiceState, Target
 from chaos.words import Word
 from chaos.world import World
-from targets.embedded.pristine import Pristine
 from targets.processes import ProcessTarget
 from targets.topology import Forked, ServiceSpec, Topology
 from tests.tiny import books, carrier, desk
@@ -71,10 +70,14 @@ POINTS: Mapping[str, Point] = {
     **_at("carrier.recover", "carrier:Carrier.recover", "start-up recovery"),
     **_at("recover.take", "carrier:Carrier.recover_take", "in recovery: one send is taken up"),
     **_at("recover.finish", "carrier:Carrier.recover_finish", "in recovery: its parcel arrives"),
+    **_at("desk.lend", "desk:Desk.lend", "a parcel is lent"),
     **_at("lend.inside", "desk:Desk.lend_inside", "the parcel's lock is held"),
+    **_at("desk.post", "desk:Desk.post", "a parcel is written on"),
     **_at("post.inside", "desk:Desk.post_inside", "the database's write lock is held"),
+    **_at("desk.swap", "desk:Desk.swap", "two parcels change places"),
     **_at("swap.between", "desk:Desk.hold_other", "one lock is held and the other is not"),
     **_at("swap.inside", "desk:Desk.swap_inside", "both locks are held"),
+    **_at("desk.claim", "desk:Desk.claim", "a parcel is claimed"),
     **_at("claim.read", "desk:Desk.read_owner", "a claim looks who the owner is"),
     **_at("claim.write", "desk:Desk.write_owner", "a claim has seen no owner and writes its own"),
 }
@@ -103,6 +106,10 @@ ACCESSES = (
 )
 
 # ---------------------------------------------------------------------- what a client can do
+
+_TABLES = ("parcel", "usage", "outbox")
+_PATIENCE_S = 2.0
+"""How long a desk that runs may take to say that it does nothing."""
 
 operations = Operations()
 Parcel = Annotated[str, Word("parcel")]
@@ -314,32 +321,45 @@ def one_owner(evidence: Evidence) -> Iterator[str]:
 # ---------------------------------------------------------------------- the target
 
 
-class Observer:
-    """The open database; safe for several threads, and in nobody's way."""
+class Database:
+    """All that the services know, read and replaced as a whole; safe for several threads."""
 
     def __init__(self, run_dir: Path) -> None:
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(
+        self._connection = sqlite3.connect(
             run_dir / books.FILE, isolation_level=None, check_same_thread=False, timeout=10
         )
-        self._database.execute("PRAGMA query_only = ON")
+        self._connection.execute("PRAGMA synchronous = OFF")
+        # It opens the file: who closes it as the last one spends time on tidying it.
+        self.read()
 
-    def world(self) -> TinyWorld:
-        """Read everything as of one moment."""
-        with self._lock, self._database:
-            self._database.execute("BEGIN")
+    def read(self) -> TinyWorld:
+        """Everything as of one moment, in nobody's way."""
+        with self._transaction("BEGIN") as execute:
+            parcels, usage, outbox = (execute(f"SELECT * FROM {t} ORDER BY 1") for t in _TABLES)
             return TinyWorld(
-                tuple(ParcelRow(*row) for row in self._all("parcel")),
-                tuple(UsageRow(*row) for row in self._all("usage")),
-                tuple(SendRow(*row) for row in self._all("outbox")),
+                tuple(ParcelRow(*row) for row in parcels),
+                tuple(UsageRow(*row) for row in usage),
+                tuple(SendRow(*row) for row in outbox),
             )
 
-    def _all(self, table: str) -> sqlite3.Cursor:
-        return self._database.execute(f"SELECT * FROM {table} ORDER BY key")
+    def replace(self, world: TinyWorld) -> None:
+        """Make everything as it was."""
+        with self._transaction("BEGIN IMMEDIATE") as execute:
+            for table, rows in zip(_TABLES, astuple(world), strict=True):
+                execute(f"DELETE FROM {table}")
+                for row in rows:
+                    execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        with self._lock, self._connection:
+            self._connection.execute(begin)
+            yield self._connection.execute
 
 
 class Tiny(ProcessTarget):
@@ -360,48 +380,41 @@ class Tiny(ProcessTarget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._copies: list[Pristine] = []
-        self._observer: Observer | None = None
+        self._database: Database | None = None
 
     # ------------------------------------------------------------------ life
 
     def start(self, instrumentation: Instrumentation, bugs: frozenset[str]) -> None:
         """Make an empty database, and boot."""
         books.make(instrumentation.run_dir)
+        self._database = Database(instrumentation.run_dir)
         super().start(instrumentation, bugs)
 
-    def capture(self, run_dir: Path) -> None:
-        """The pristine world is an empty one."""
-        self._observer = Observer(run_dir)
-        self._copies.append(Pristine(run_dir))
-
-    def keep(self) -> Pristine:
-        """A copy of the database, good until the target is stopped."""
-        self._copies.append(Pristine(self.run_dir))
-        return self._copies[-1]
+    def keep(self) -> TinyWorld:
+        """The world is all that there is."""
+        return self.observe()
 
     def reset(self, bugs: frozenset[str], kept: object = None) -> None:
-        """Restore the database in place; restart only who is dead, frozen or still busy."""
-        if self._serving(0.2):
+        """Replace the database's content; restart only who is dead, frozen or still busy."""
+        ready = self.services["desk"].state is ServiceState.READY
+        if ready and self._serving(_PATIENCE_S):
             self.services["desk"].kill()
         if self.observe().outbox:
             self.services["carrier"].kill()
         super().reset(bugs, kept)
 
     def restore(self, run_dir: Path, kept: object = None) -> None:
-        """Bring the database back."""
-        assert kept is None or isinstance(kept, Pristine)
-        (kept or self._copies[0]).restore()
+        """The pristine world is an empty one."""
+        world = TinyWorld() if kept is None else kept
+        assert isinstance(world, TinyWorld)
+        self._open.replace(world)
 
     def stop(self) -> None:
-        """End both services and close all files."""
+        """End both services and close the file."""
         super().stop()
-        for copy in self._copies:
-            copy.close()
-        self._copies.clear()
-        if self._observer is not None:
-            self._observer.close()
-            self._observer = None
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     # ------------------------------------------------------------------ the contract
 
@@ -411,8 +424,7 @@ class Tiny(ProcessTarget):
 
     def observe(self) -> TinyWorld:
         """Read the database."""
-        assert self._observer is not None, "it is not started"
-        return self._observer.world()
+        return self._open.read()
 
     def settle(self, deadline_s: float) -> None:
         """Return when the desk serves nobody and the outbox is empty, in this order."""
@@ -424,7 +436,7 @@ class Tiny(ProcessTarget):
         )
 
         def busy() -> list[str]:
-            serving = self._serving(max(self.limits.poll_s, end - time.monotonic()))
+            serving = self._serving(max(_PATIENCE_S, end - time.monotonic()))
             return [*serving, *self._in_flight(self.observe().outbox)]
 
         try:
@@ -448,6 +460,12 @@ class Tiny(ProcessTarget):
                     raise
 
     # ------------------------------------------------------------------ steps
+
+    @property
+    def _open(self) -> Database:
+        if self._database is None:
+            raise TargetError(f"target {self.name} is not started")
+        return self._database
 
     def _serving(self, deadline_s: float) -> list[str]:
         """What the desk is busy with; a dead one is not, and one that does not say so is."""
