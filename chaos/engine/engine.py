@@ -19,7 +19,7 @@ from chaos.action import Action
 from chaos.engine.gates import Gate, Gates
 from chaos.engine.stage import Stage
 from chaos.errors import ChaosError, NotReady, NotSettled, Vacuous
-from chaos.failpoints.arm import ArmRequest
+from chaos.failpoints.arm import Arm, ArmRequest
 from chaos.failpoints.controller import Controller
 from chaos.fault import Strike
 from chaos.history import Done, Event, History, Kind
@@ -43,7 +43,7 @@ from chaos.operation import (
     Scope,
 )
 from chaos.plan import KILL, ON_SERVICE, REACH, RESTART, STEPS, TOGETHER, Injection, Phase, Step
-from chaos.point import When
+from chaos.point import AccessPoint, When
 from chaos.safety.undo import UndoLog
 from chaos.schedule import Choices, Schedule, Strategy
 from chaos.search import Stated, strategy
@@ -120,6 +120,8 @@ class Engine:
         self._dirty = False
         """Whether the last round may have left the world other than pristine."""
         self._recorded: set[str] = set()
+        self._listening: list[Arm] = []
+        self._watched: dict[int, AccessPoint] = {}
 
     # ------------------------------------------------------------------ a trial
 
@@ -173,7 +175,8 @@ class Engine:
             )
 
     def _end_trial(self) -> None:
-        self._recorded.clear()
+        for known in (self._recorded, self._listening, self._watched):
+            known.clear()
         try:
             self.controller.disarm_all()
         except ChaosError:
@@ -198,7 +201,7 @@ class Engine:
                 deadline_s=plan.settle or self.target.limits.client_s,
                 poll_s=self.target.limits.poll_s,
             ),
-            choices,
+            choices, self._watched, self._listening,
         )  # fmt: skip
         gates = Gates(stage)
         stage.gatekeeper = gates
@@ -267,7 +270,8 @@ class Engine:
         try:
             for step in stage.plan.given:
                 stage.perform(step)
-            stage.target.settle(stage.deadline_s)
+            if stage.plan.given:
+                stage.target.settle(stage.deadline_s)
         except (OperationFailed, OperationIndeterminate, ExpectationFailed) as error:
             raise ChaosError(f"`given` could not be established: {error}") from error
         stage.observe("given", *Checked)
@@ -594,13 +598,16 @@ class Engine:
     def _clean_up(self, stage: Stage) -> None:
         """Invariant 13: one user delete of everything brings the world back."""
         self._say(stage, "clean up")
+        before = stage.observations[0].world
+        if not stage.target.observe().leaks_since(before):
+            return  # nothing is left that could be deleted
         try:
             stage.target.clean_up(stage.scope)
             stage.target.settle(stage.deadline_s)
         except ChaosError as error:
             stage.violate(Violation(RECOVERABLE, "cleaned up", (str(error),)))
             return
-        leaks = stage.target.observe().leaks_since(stage.observations[0].world)
+        leaks = stage.target.observe().leaks_since(before)
         if leaks:
             stage.violate(Violation(RECOVERABLE, "cleaned up", tuple(map(str, leaks))))
 
@@ -638,13 +645,15 @@ class Engine:
                 ending.callback(attempt, partial(_bring_back, service))
             ending.callback(attempt, self.undo.undo_all)  # what a reaction did meanwhile
             ending.callback(attempt, stage.close)
-            ending.callback(attempt, self._disarm)
+            ending.callback(attempt, partial(self._disarm, stage))
             ending.callback(attempt, self.undo.undo_all)  # first: a frozen service cannot answer
         return f"Not everything could be undone: {'; '.join(failures)}" if failures else ""
 
-    def _disarm(self) -> None:
-        self._recorded.clear()
-        self.controller.disarm_all()
+    def _disarm(self, stage: Stage) -> None:
+        """Take away what strikes; what only tells stays for the trial's other rounds."""
+        for arm in self._listening:
+            arm.forget()
+        self.controller.disarm(stage.arms)
 
     def _record_every_point(self) -> None:
         """Have every known point tell when it is passed: for the timeline, and for VACUOUS."""
@@ -653,7 +662,7 @@ class Engine:
             for alias, point in self.target.points.items()
             if alias not in self._recorded
         ]
-        self.controller.arm_all(wanted)
+        self._listening += self.controller.arm_all(wanted)
         self._recorded.update(self.target.points)
 
     def on_hit(self, hit: Hit) -> None:

@@ -119,7 +119,7 @@ class Gates:
             self._tells = stage.watch_accesses()
         pause = Action.pause(limit_s=stage.deadline_s * 2)
         places = [(actor, point) for actor in actors for point in points]
-        armed = stage.controller.arm_all(
+        armed = stage.arm_all(
             stage.request(point.model_copy(update={"actor": actor}), pause, times=None)
             for actor, point in places
         )
@@ -185,8 +185,8 @@ class Gates:
         finally:
             for runner in self._runners.values():
                 runner.ended = True  # nobody would let it go: what it still causes just goes on
-            for arm in (arm for runner in self._runners.values() for arm in runner.arms):
-                arm.disarm()
+            arms = [arm for runner in self._runners.values() for arm in runner.arms]
+            self._stage.controller.disarm(arms)
         for gate in self._gates:
             gate.finished = gate.finished or gate.arms.keys() <= self._runners.keys()
         self._stage.tell(

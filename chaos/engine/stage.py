@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
@@ -59,6 +59,10 @@ class Stage:
     invariants: tuple[Invariant, ...]
     scope: Scope
     choices: Choices
+    watched: dict[int, AccessPoint]
+    """The arms that tell what is read and written."""
+    listening: list[Arm]
+    """All arms that only tell; the rounds of a trial share them."""
     observations: list[Observation] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     accesses: list[tuple[str, int, tuple[Access, ...] | None]] = field(default_factory=list)
@@ -77,7 +81,8 @@ class Stage:
     """Actor → where it was last seen."""
     _hits: dict[int, list[Hit]] = field(default_factory=lambda: defaultdict(list))
     """Arm → its hits so far; grows before the history tells of it."""
-    _access_arms: dict[int, AccessPoint] = field(default_factory=dict)
+    arms: list[Arm] = field(default_factory=list)
+    """Those of its faults."""
     _ended: dict[str, int] = field(default_factory=dict)
     _used: dict[str, Iterator[str]] = field(default_factory=dict)
     _parking: list[Arm] = field(default_factory=list)
@@ -115,10 +120,16 @@ class Stage:
         self, at: Location, action: Action, *, times: int | None = 1, parks: bool = False
     ) -> Arm:
         """Put an action at a location of the plan; undone when the round ends."""
-        (arm,) = self.controller.arm_all([self.request(at, action, times=times)])
+        (arm,) = self.arm_all([self.request(at, action, times=times)])
         if parks:
             self._parking.append(arm)
         return arm
+
+    def arm_all(self, requests: Iterable[ArmRequest]) -> list[Arm]:
+        """Arm something of a fault's; undone when the round ends."""
+        arms = self.controller.arm_all(requests)
+        self.arms += arms
+        return arms
 
     def request(self, at: Location, action: Action, *, times: int | None = 1) -> ArmRequest:
         """What the controller is asked for to put an action at a location of the plan."""
@@ -224,7 +235,7 @@ class Stage:
         actor = self.actor_of(hit)
         self._last[actor] = hit
         self.moves += bool(actor)
-        access = self._access_arms.get(hit.arm)
+        access = self.watched.get(hit.arm)
         if access is not None:
             self.accesses.append((hit.request or "", hit.at_ns, _read(access, hit)))
             return
@@ -248,7 +259,7 @@ class Stage:
 
     def watch_accesses(self) -> bool:
         """Have the services tell what they read and write; False when the target cannot."""
-        wanted = self.target.accesses
+        wanted = self.target.accesses if not self.watched else ()
         arms = self.controller.arm_all(
             ArmRequest(
                 access.point, When.BEFORE, Action.record(access.arguments),
@@ -256,9 +267,9 @@ class Stage:
             )
             for access in wanted
         )  # fmt: skip
-        for arm, access in zip(arms, wanted, strict=True):
-            self._access_arms[arm.number] = access
-        return bool(wanted)
+        self.watched.update(zip((arm.number for arm in arms), wanted, strict=True))
+        self.listening += arms
+        return bool(self.watched)
 
     def observe(self, moment: str, *checked: Checked) -> bool:
         """Look at the world now and check the invariants of these kinds (default: *always*).

@@ -107,6 +107,11 @@ class Arm:
         """
         self._disarm(self, deadline_s)
 
+    def forget(self) -> None:
+        """Forget the hits so far: of an arm that outlives what they are evidence for."""
+        with self._changed:
+            self._hits.clear()
+
     # ------------------------------------------------------------------ for the controller
 
     def wire(self) -> dict[str, Any]:

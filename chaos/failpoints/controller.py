@@ -19,7 +19,7 @@ import socket
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -198,7 +198,7 @@ class Controller:
             check_known(arms)
         except PointError:
             with contextlib.suppress(PointError):  # who is silent stays so: the first error counts
-                self._disarm(arms, deadline_s)
+                self.disarm(arms, deadline_s)
             raise
         return arms
 
@@ -220,9 +220,14 @@ class Controller:
                     held.set()
 
     def _disarm_one(self, arm: Arm, deadline_s: float) -> None:
-        self._disarm([arm], deadline_s)
+        self.disarm([arm], deadline_s)
 
-    def _disarm(self, arms: list[Arm], deadline_s: float) -> None:
+    def disarm(self, arms: Sequence[Arm], deadline_s: float = 5.0) -> None:
+        """Take these away everywhere and let go whom they hold, in one round trip.
+
+        Raises:
+            PointError: a service did not confirm by the deadline.
+        """
         numbers = [arm.number for arm in arms]
         with self._changed:
             for number in numbers:
@@ -240,7 +245,7 @@ class Controller:
 
     def _withdraw(
         self,
-        arms: list[Arm],
+        arms: Sequence[Arm],
         messages: Mapping[AgentConnection, dict[str, Any]],
         deadline_s: float,
     ) -> None:
