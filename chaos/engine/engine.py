@@ -532,6 +532,7 @@ class Engine:
         Raises:
             Vacuous: every operation of it was cut off before anything was done for it.
         """
+        stage.controller.catch_up()  # an answer may be here before what the service told meanwhile
         tried = [done for done in stage.history.operations if _is_of_workload(stage, done)]
         if tried and all(done.outcome is Kind.INDETERMINATE for done in tried):
             hits = stage.history.of(Kind.HIT)

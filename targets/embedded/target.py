@@ -241,11 +241,17 @@ class Embedded(ProcessTarget):
         """Ask the broker, which knows every message; while it does not run nothing goes on."""
         if self.services["bus"].state is not ServiceState.READY:
             return ()
-        stopped = [
-            _queue(name) for name in _CONSUMERS if self.services[name].state is ServiceState.FROZEN
-        ]
         try:
-            return tuple(self._open.bus.under_way(requests, stopped, _PATIENCE_S))
+            found = self._open.bus.under_way(requests, (), _PATIENCE_S)
+            if found:  # seldom; and to see who is frozen takes longer than to ask the broker
+                stopped = [
+                    _queue(name)
+                    for name in _CONSUMERS
+                    if self.services[name].state is ServiceState.FROZEN
+                ]
+                if stopped:
+                    found = self._open.bus.under_way(requests, stopped, _PATIENCE_S)
+            return tuple(found)
         except BusUnreachable as error:
             return (f"bus: {error}",) if self._has_bus else ()
 
