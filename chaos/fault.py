@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 from chaos.action import Action
 from chaos.history import Kind
 from chaos.hit import Hit
-from chaos.plan import Location, Model
+from chaos.plan import Location, Model, Phase
 from chaos.safety.undo import Entry
 from chaos.target import Service
 
@@ -56,6 +56,10 @@ class FaultContext(Protocol):
     @property
     def deadline_s(self) -> float:
         """Seconds that anything in this round may take."""
+
+    @property
+    def phase(self) -> Phase:
+        """The part of the plan that is under way, for which the fault is put in place."""
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -100,7 +104,10 @@ class FaultContext(Protocol):
         """
 
     def ended_ns(self, step: str) -> int | None:
-        """When the step with this label or operation first ended; None: not yet."""
+        """When the step with this label or operation, or the phase, first ended; None: not yet.
+
+        Only steps of the phase that is under way count.
+        """
 
     def reached(self, point: str) -> Sequence[Hit]:
         """Every time so far that the beginning of this point's function was reached, by anybody."""
@@ -117,6 +124,8 @@ class Strike(ABC):
 
     struck: bool = False
     """Whether :meth:`wait` has returned True."""
+    calls: int = 1
+    """How many times its location must be reached until it has struck."""
 
     @abstractmethod
     def wait(self, deadline_s: float) -> bool:
@@ -135,7 +144,10 @@ class Strike(ABC):
 
     @property
     def holds_until(self) -> str:
-        """The step at whose end it lets go whom it holds ('' for a fault that holds nobody)."""
+        """The step that must not begin before somebody is held; '' for a fault that holds nobody.
+
+        The phase itself stands for its last step.
+        """
         return ""
 
 

@@ -24,6 +24,7 @@ class Hitting(Strike):
         self.at = at
         self.word = word
         self.times = times
+        self.calls = at.occurrence + times - 1
 
     def wait(self, deadline_s: float) -> bool:
         """Wait for the last of the hits."""
@@ -43,10 +44,10 @@ class Hitting(Strike):
             wanted += f" while serving `{self.at.actor}`"
         if self.at.service:
             wanted += f" in `{self.at.service}`"
-        struck, last = len(self.arm.hits), self.at.occurrence + self.times - 1
+        struck = len(self.arm.hits)
         if struck >= self.times:
             return ""
-        told = [] if self.arm.matched else self._seen_elsewhere()
+        told = [] if self.arm.matched else self.seen_elsewhere()
         if self.arm.unwanted:
             how = "returned, and did not raise" if self.at.raised else "raised, and did not return"
             calls = "1 call" if self.arm.unwanted == 1 else f"{self.arm.unwanted} calls"
@@ -60,14 +61,14 @@ class Hitting(Strike):
         elif self.times > 1:
             reached += f" and struck {_times(struck)}, the plan wants {self.times}."
         else:
-            reached += f", the plan wants the {_ordinal(last)}."
+            reached += f", the plan wants the {_ordinal(self.calls)}."
         return " ".join([reached, *told])
 
     @property
     def _wrong(self) -> list[str]:
         return _errors(self.arm.state)
 
-    def _seen_elsewhere(self) -> list[str]:
+    def seen_elsewhere(self) -> list[str]:
         """Who came to the point, though not as the plan says."""
         hits = self.context.reached(self.at.point)
         if not hits:

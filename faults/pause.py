@@ -12,7 +12,7 @@ from chaos.errors import ChaosError
 from chaos.fault import Armed, Fault, FaultContext, Strike
 from chaos.history import Kind
 from chaos.hit import Hit
-from chaos.plan import Location, Model, Phase
+from chaos.plan import Location, Model
 from chaos.words import Word
 from faults.hitting import Hitting
 
@@ -27,8 +27,9 @@ class Pause(Fault):
     """The caller is held at the point until a step has ended, or another point is reached."""
 
     until: Annotated[str, Word("step")] | Reached = Field(
-        Phase.DURING.value,
-        description="label or operation of the step after which it goes on, or a point to `reach`",
+        "",
+        description="label or operation of the step after which it goes on, or a point to `reach`;"
+        " omitted: it goes on when all steps of its part have ended",
     )
 
     def prepare(self, context: FaultContext, at: Location | None) -> Strike:
@@ -38,7 +39,7 @@ class Pause(Fault):
         sign = None
         if isinstance(self.until, Reached):
             sign = context.arm(self.until.reach, Action.record(), times=None)
-        pausing = Pausing(context, arm, at, self.until, sign)
+        pausing = Pausing(context, arm, at, self.until or context.phase.value, sign)
         context.react("pause", pausing.hold)
         return pausing
 
@@ -62,8 +63,8 @@ class Pausing(Hitting):
 
     @property
     def holds_until(self) -> str:
-        """The step at whose end it lets go; '' when it waits for a point."""
-        return self.until if isinstance(self.until, str) else ""
+        """The step at whose end it lets go; a point is come to by the last one, as a rule."""
+        return self.until if isinstance(self.until, str) else self.context.phase.value
 
     @property
     def _sign(self) -> str:
@@ -131,6 +132,7 @@ class Pausing(Hitting):
 
     def missing(self) -> str:
         """That the point was not reached, or too late."""
-        if self.arm.hits and not self._held:
-            return f"The point `{self.at}` was reached only when `{self._sign}` had ended."
-        return super().missing()
+        if self._held or not self._decided.is_set():
+            return super().missing()
+        told = f"Nobody whom it concerns came to `{self.at}` before `{self._sign}` had ended."
+        return " ".join([told, *self.seen_elsewhere()])

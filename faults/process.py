@@ -99,7 +99,7 @@ class Striking(Hitting):
 
     def wait(self, deadline_s: float) -> bool:
         """Wait for the hit; the strike that follows it takes as long as it takes."""
-        return super().wait(deadline_s) and self._struck.wait(self.context.deadline_s)
+        return super().wait(deadline_s) and self._struck.wait()
 
     def finish(self, deadline_s: float) -> None:
         """Nothing more: the strike itself has told of it."""
@@ -134,6 +134,6 @@ class Restart(OnService):
     word: ClassVar[str] = "restart"
 
     def strike_one(self, context: FaultContext, service: Service) -> None:
-        """Kill it and wait until it is ready again."""
+        """Kill it and wait until it is ready again, as long as it may take."""
         service.kill()
-        service.start(context.deadline_s)
+        service.start()

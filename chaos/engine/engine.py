@@ -10,15 +10,17 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import partial
+from math import inf
 
 from chaos.action import Action
 from chaos.engine.gates import Gate, Gates
-from chaos.engine.stage import Stage
-from chaos.errors import ChaosError, NotReady, NotSettled, Vacuous
+from chaos.engine.stage import Lost, Stage, single_steps
+from chaos.errors import ChaosError, NotReady, NotSettled, Vacuous, WorldMoved
 from chaos.failpoints.arm import Arm, ArmRequest
 from chaos.failpoints.controller import Controller
 from chaos.fault import Strike
@@ -42,7 +44,7 @@ from chaos.operation import (
     OperationIndeterminate,
     Scope,
 )
-from chaos.plan import KILL, ON_SERVICE, REACH, RESTART, STEPS, TOGETHER, Injection, Phase, Step
+from chaos.plan import KILL, ON_SERVICE, REACH, RESTART, TOGETHER, Injection, Phase, Step
 from chaos.point import AccessPoint, When
 from chaos.safety.undo import UndoLog
 from chaos.schedule import Choices, Schedule, Strategy
@@ -92,6 +94,8 @@ class Trial:
     """Whether there ever was a choice between actors."""
     gated: tuple[str, ...] = ()
     """The places of its races."""
+    injected: bool = False
+    """Whether the schedule ever had a fault strike."""
 
 
 class Engine:
@@ -165,7 +169,11 @@ class Engine:
         return outcome
 
     def _check_raced(self, trial: Trial, *, stated: bool) -> None:
-        """A race at which there was nothing to choose proves nothing."""
+        """Schedules in which nothing struck, or a race without a choice, prove nothing."""
+        if not trial.injected and not stated:
+            raise Vacuous(
+                f"the schedule spared every fault in {trial.rounds} rounds: none ever struck"
+            )
         never = [place for place in trial.gated if place not in trial.passed]
         if never and not stated:
             raise Vacuous(f"no actor was ever held at {', '.join(never)} in {trial.rounds} rounds")
@@ -233,16 +241,28 @@ class Engine:
 
     def _judged(self, trial: Trial, stage: Stage, gates: Gates) -> Outcome:
         try:
-            self._play(trial, stage, gates)
+            try:
+                self._play(trial, stage, gates)
+            except NotReady as error:  # of a fault that brings back what it took down
+                stage.violate(Violation(SERVICES_RETURN, stage.phase.value, (str(error),)))
             stage.history.check()
         except Exception as error:
-            outcome = _broken(error)
-            # What was found before it ended is told all the same.
-            found = "; ".join(map(str, stage.violations))
-            if found:
-                return replace(outcome, reason=f"{outcome.reason}\nBefore that: {found}")
-            return outcome
+            return self._cut_short(stage, _broken(error))
         return self._judge(stage)
+
+    def _cut_short(self, stage: Stage, outcome: Outcome) -> Outcome:
+        """What was found before a round came to nothing is told all the same.
+
+        What an invariant has found stands, whether or not the faults struck; that a step failed
+        may well be why they did not.
+        """
+        found = self._judge(stage)
+        if outcome.verdict is Verdict.VACUOUS and {*found.violated} - {STEPS_SUCCEED}:
+            return replace(found, reason=f"{found.reason}\nAfter that: {outcome.reason}")
+        if stage.violations:
+            told = "; ".join(map(str, stage.violations))
+            return replace(outcome, reason=f"{outcome.reason}\nBefore that: {told}")
+        return outcome
 
     # ------------------------------------------------------------------ a round
 
@@ -258,9 +278,11 @@ class Engine:
         if not self._settle(stage, "settled"):
             return
         if trial.bound.plan.then or any(i.phase is Phase.THEN for i, _ in trial.bound.faults):
-            struck = self._phase(trial, stage, gates, Phase.THEN)
-            if struck:
-                self._bring_back(stage)
+            began = len(stage.history)
+            self._phase(trial, stage, gates, Phase.THEN)
+            if self._is_down(stage, _strikes_since(stage.history, began)):
+                self._bring_back(stage, gates)
+                self._judge_lost(stage)
             if not self._settle(stage, "then"):
                 return
         self._clean_up(stage)
@@ -290,31 +312,31 @@ class Engine:
         """Begin where ``given`` had ended: its history and its world are this round's too."""
         stage.scope.made.update(steady.made)
         stage.observations.extend(steady.observations)
-        for event in steady.events:
-            stage.history.add(
-                event.kind, event.lane, event.name, actor=event.actor, at_ns=event.at_ns,
-                **event.data,
-            )  # fmt: skip
+        stage.resume(steady.events)
 
-    def _phase(self, trial: Trial, stage: Stage, gates: Gates, phase: Phase) -> list[Injected]:
+    def _phase(self, trial: Trial, stage: Stage, gates: Gates, phase: Phase) -> None:
         """Arm what may strike in a phase, perform its steps, and wait until it has struck."""
         injected = self._arm(trial, stage, phase)
         self._say(stage, phase.value)
         self._perform(stage, gates, phase, injected)
         self._strike(trial, stage, injected)
         stage.observe(_MOMENT[phase])
-        return injected
 
     def _arm(self, trial: Trial, stage: Stage, phase: Phase) -> list[Injected]:
+        stage.begin(phase)
         faults = [(i, fault) for i, fault in trial.bound.faults if i.phase is phase]
+        # Who is frozen cannot be armed any more: what strikes at once comes last.
+        faults.sort(key=lambda one: one[0].at is None and one[1].located is None)
         if faults or phase is Phase.DURING:
             self._say(stage, "arm")
         self._record_every_point()
-        return [
+        injected = [
             Injected(injection, fault.prepare(stage, injection.at))
             for injection, fault in faults
             if not injection.maybe or self._chosen(stage, injection)
         ]
+        trial.injected = trial.injected or bool(injected)
+        return injected
 
     @staticmethod
     def _chosen(stage: Stage, injection: Injection) -> bool:
@@ -329,15 +351,18 @@ class Engine:
         for number, step in enumerate(steps):
             last = number == len(steps) - 1
             self._wait_for_holds(stage, injected, step, number, last=last)
-            if step.operation == TOGETHER:
-                succeeded = self._together(stage, gates, step.steps, phase, injected)
-            else:
-                succeeded = self._step(stage, step, phase, injected)
-            if not succeeded:
+            if not self._take(stage, gates, step, phase, injected):
                 break
             stage.observe(f"after {step.label or step.operation}")
         self._wait_for_holds(stage, injected)
         stage.end(phase.value)
+
+    def _take(
+        self, stage: Stage, gates: Gates, step: Step, phase: Phase, injected: Sequence[Injected]
+    ) -> bool:
+        if step.operation == TOGETHER:
+            return self._together(stage, gates, step.steps, phase, injected)
+        return self._step(stage, step, phase, injected)
 
     def _wait_for_holds(
         self,
@@ -357,11 +382,21 @@ class Engine:
             if not until or one.strike.struck:
                 continue
             if step is None:
-                due = until == Phase.DURING.value
+                due = until == stage.phase
             else:
                 names = {step.label, step.operation, *(a.label for a in step.steps)}
-                due = number > 0 and (until in names or (until == Phase.DURING.value and last))
+                due = number > 0 and (until in names or (until == stage.phase and last))
             if due:
+                self._struck(stage, one)
+
+    def _let_others_be_held(
+        self, stage: Stage, injected: Sequence[Injected], step: Step, actor: str, *, last: bool
+    ) -> None:
+        """The same for an actor: it does not outrun the others, one of whom is to be held."""
+        names = {step.label, step.operation, *([actor] if last else [])} - {""}
+        for one in injected:
+            own = one.injection.at is not None and one.injection.at.actor == actor != ""
+            if one.strike.holds_until in names and not one.strike.struck and not own:
                 self._struck(stage, one)
 
     def _step(
@@ -373,22 +408,19 @@ class Engine:
         actor: str = "",
     ) -> bool:
         """Perform one step of the plan; False when it failed in a way the plan does not allow."""
-        if step.operation == REACH:
-            for one in injected:
-                if str(one.injection.at) == step.arguments["point"]:
-                    self._wait_for_strike(stage, one)
-            return True
         try:
-            if step.operation in ON_SERVICE:
-                self._on_service(stage, step)
+            if step.operation == REACH:
+                for one in injected:
+                    if str(one.injection.at) == step.arguments["point"]:
+                        self._wait_for_strike(stage, one)
+            elif step.operation in ON_SERVICE:
+                return self._on_service(stage, step, phase)
             else:
                 stage.perform(step, actor)
         except OperationIndeterminate as error:
             # It may or may not have happened, which is no failure, but proves nothing either.
-            asserts = step.operation in stage.target.operations and (
-                stage.target.operations[step.operation].asserts
-            )
-            if phase is Phase.DURING and not asserts:
+            under_fault = phase is Phase.DURING or (phase is Phase.RECOVER and bool(injected))
+            if under_fault and not stage.target.operations[step.operation].asserts:
                 return True
             return self._failed(stage, step, phase, f"the answer was lost: {error}")
         except ExpectationFailed as error:
@@ -397,9 +429,6 @@ class Engine:
             if error.status in step.allow:
                 return True
             return self._failed(stage, step, phase, str(error))
-        except NotReady as error:
-            stage.violate(Violation(SERVICES_RETURN, f"{phase} {step}", (str(error),)))
-            return False
         finally:
             stage.end(step.label, step.operation)
         return True
@@ -409,13 +438,38 @@ class Engine:
         stage.violate(Violation(STEPS_SUCCEED, f"{phase} {step}", (why,)))
         return False
 
-    @staticmethod
-    def _on_service(stage: Stage, step: Step) -> None:
+    def _on_service(self, stage: Stage, step: Step, phase: Phase) -> bool:
+        """Do it to every service that matches, whatever becomes of the others."""
+        came_up = True
         for service in stage.matching(str(step.arguments["service"])):
             if step.operation in (KILL, RESTART):
                 service.kill()
             if step.operation != KILL:
-                _bring_back(service)
+                came_up = self._start(stage, service, f"{phase} {step}") and came_up
+        if phase is not Phase.RECOVER:
+            self._judge_lost(stage)
+        return came_up
+
+    @staticmethod
+    def _start(stage: Stage, service: Service, moment: str) -> bool:
+        """Let a service run, from wherever it is; whether it came up."""
+        stage.starting.add(threading.current_thread())
+        try:
+            _bring_back(service)
+        except NotReady as error:
+            stage.lost.append(Lost(service.name, str(error), time.monotonic_ns(), moment))
+            return False
+        finally:
+            stage.starting.discard(threading.current_thread())
+        return True
+
+    @staticmethod
+    def _judge_lost(stage: Stage, before_ns: float = inf) -> None:
+        """Who did not come up is a finding; after ``before_ns`` it was no fair attempt."""
+        for lost in stage.lost:
+            if lost.at_ns < before_ns:
+                stage.violate(Violation(SERVICES_RETURN, lost.moment, (lost.why,)))
+        stage.lost.clear()
 
     def _together(
         self,
@@ -434,6 +488,7 @@ class Engine:
             except BaseException as error:
                 errors.append(error)
             finally:
+                stage.acting.discard(threading.current_thread())
                 stage.end(actor.label)
                 gates.leave(actor.label)
 
@@ -441,7 +496,9 @@ class Engine:
             threading.Thread(target=run, args=(actor,), name=f"chaos-{actor.label}", daemon=True)
             for actor in actors
         ]
-        gated = gates.expect([actor.label for actor in actors])
+        # A recovery that is gone through again is not held up again.
+        gated = gates.expect([actor.label for actor in actors]) if injected else []
+        stage.acting.update(threads)
         for thread, actor in zip(threads, actors, strict=True):
             if actor.label not in gated:
                 thread.start()
@@ -450,10 +507,14 @@ class Engine:
             gates.drive([thread for actor, thread in started if actor.label in gated])
         if gates.deadlocked:
             return False
-        patience_s = 2 * stage.deadline_s + sum(len(actor.steps) for actor in actors)
+        # Each step ends by the client's own deadline, or when what it waits for has.
+        steps = max(len(list(single_steps(actor))) for actor in actors)
+        patience_s = stage.deadline_s + steps * max(stage.deadline_s, stage.scope.deadline_s)
         until = time.monotonic() + patience_s
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+            while thread in stage.starting:  # a service takes as long as it may
+                thread.join(PROBE_S)
         if errors:
             raise errors[0]
         waiting = [thread.name.removeprefix("chaos-") for thread in threads if thread.is_alive()]
@@ -473,13 +534,16 @@ class Engine:
         injected: Sequence[Injected],
     ) -> bool:
         """Perform the steps of one actor."""
-        if actor.operation != STEPS:
-            return self._step(stage, actor, phase, injected)
-        for number, step in enumerate(actor.steps):
+        gated = gates.drives(actor.label)
+        steps = list(single_steps(actor))
+        for number, step in enumerate(steps):
             if number:
                 gates.enter(actor.label, str(step))
             if stage.over:
                 return False
+            if not gated:
+                last = number == len(steps) - 1
+                self._let_others_be_held(stage, injected, step, actor.label, last=last)
             operation = stage.target.operations.get(step.operation)
             looks = step.operation == REACH or (operation is not None and operation.asserts)
             gates.look(actor.label, looking=looks)
@@ -506,24 +570,54 @@ class Engine:
 
     def _struck(self, stage: Stage, one: Injected) -> bool:
         """Wait for a strike as long as anything is under way that could still bring it."""
-        began = time.monotonic()
-        until = began + stage.deadline_s
-        timer_s = one.injection.within
-        if one.injection.at is not None:  # a timer comes round twice, wherever it stands now
-            timer_s = max(timer_s, 2 * stage.target.points[one.injection.at.point].every_s)
+        me = threading.current_thread()
+        acts = me in stage.acting
+        stage.acting.discard(me)
+        try:
+            return self._strikes(stage, one)
+        finally:
+            if acts:
+                stage.acting.add(me)
+
+    def _strikes(self, stage: Stage, one: Injected) -> bool:
+        began_ns = time.monotonic_ns()
+        until = time.monotonic() + stage.deadline_s
         while not one.strike.wait(PROBE_S):
             stage.raise_reaction_error()
+            late = time.monotonic() >= until
+            if stage.acting and not late:
+                continue
             try:
                 stage.target.settle(PROBE_S)
             except NotSettled:
-                if time.monotonic() < until:
+                if not late:
                     continue
-            if time.monotonic() < began + timer_s:
+            if self._comes_round(stage, one, began_ns):
                 continue
             if not one.strike.wait(0):
                 return False
         one.strike.struck = True
         return True
+
+    @staticmethod
+    def _comes_round(stage: Stage, one: Injected, began_ns: int) -> bool:
+        """Whether a timer may still bring a strike, though nothing is under way."""
+        waited_s = (time.monotonic_ns() - began_ns) / 1e9
+        if waited_s < one.injection.within:
+            return True
+        at = one.injection.at
+        every_s = stage.target.points[at.point].every_s if at is not None else 0.0
+        if at is None or not every_s:
+            return False
+        if waited_s < every_s * (one.strike.calls + 1):  # wherever it stands now
+            return True
+        # On a busy machine it may be late: until it has come round so often, or is dead.
+        rounds = [
+            hit
+            for hit in stage.reached(at.point)
+            if hit.at_ns >= began_ns and fnmatchcase(hit.service, at.service or "*")
+        ]
+        return len(rounds) < one.strike.calls and waited_s < stage.deadline_s
 
     @staticmethod
     def _check_cut(stage: Stage) -> None:
@@ -535,7 +629,8 @@ class Engine:
         stage.controller.catch_up()  # an answer may be here before what the service told meanwhile
         tried = [done for done in stage.history.operations if _is_of_workload(stage, done)]
         if tried and all(done.outcome is Kind.INDETERMINATE for done in tried):
-            hits = stage.history.of(Kind.HIT)
+            timers = {alias for alias, point in stage.target.points.items() if point.every_s}
+            hits = [hit for hit in stage.history.of(Kind.HIT) if hit.name not in timers]
             reads = bool(stage.target.request_id_reader)
             if not any(_served(done, hit, reads=reads) for done in tried for hit in hits):
                 names = ", ".join(dict.fromkeys(done.operation for done in tried))
@@ -547,43 +642,44 @@ class Engine:
     # ------------------------------------------------------------------ afterwards
 
     def _recover(self, trial: Trial, stage: Stage, gates: Gates) -> None:
-        """Bring back what is down; twice when a fault strikes in the first recovery."""
+        """Bring back what is down; again, when a fault has taken somebody down meanwhile."""
+        began = len(stage.history)
         injected = self._arm(trial, stage, Phase.RECOVER)
         self._say(stage, Phase.RECOVER.value)
-        lost = self._bring_back(stage, judged=not injected)
-        if injected:
-            # A service that died of it on its way up is no failed recovery: the next one counts.
-            self._strike(trial, stage, injected)
-            struck = {event.lane for event in stage.history.of(Kind.FAULT)}
-            for name, error in lost.items():
-                if name not in struck:
-                    stage.violate(Violation(SERVICES_RETURN, "recovered", (error,)))
-            stage.observe("struck again")
-            self._say(stage, "recover again")
-            self._bring_back(stage)
+        self._bring_back(stage, gates, injected)
         stage.end(Phase.RECOVER.value)
+        # Who did not come up after a strike may have died of it: the next attempt counts.
+        lost = bool(stage.lost)
+        self._judge_lost(
+            stage, before_ns=min(_strikes_since(stage.history, began).values(), default=inf)
+        )
+        if injected:
+            self._strike(trial, stage, injected)
+            struck = _strikes_since(stage.history, began)
+            if lost or self._is_down(stage, struck):
+                stage.observe("struck again")
+                self._say(stage, "recover again")
+                self._bring_back(stage, gates)
+        self._judge_lost(stage)
         stage.observe("recovered")
 
-    def _bring_back(self, stage: Stage, *, judged: bool = True) -> dict[str, str]:
-        """Recover as the plan says; which services did not come back, and why."""
-        lost: dict[str, str] = {}
-        plan = stage.plan
-        if plan.recover is None:
+    def _bring_back(self, stage: Stage, gates: Gates, injected: Sequence[Injected] = ()) -> None:
+        """Recover as the plan says; whatever fails, the rest of it is tried all the same."""
+        steps = stage.plan.recover
+        if steps is None:
             for service in stage.services.values():
-                _try(service, lost)
-        for step in plan.recover or ():
-            if step.operation in ON_SERVICE:
-                for service in stage.matching(str(step.arguments["service"])):
-                    if step.operation in (KILL, RESTART):
-                        service.kill()
-                    if step.operation != KILL:
-                        _try(service, lost)
-            else:
-                self._step(stage, step, Phase.RECOVER, ())
-        if judged:
-            for error in lost.values():
-                stage.violate(Violation(SERVICES_RETURN, "recovered", (error,)))
-        return lost
+                self._start(stage, service, "recovered")
+        for number, step in enumerate(steps or ()):
+            last = number == len(steps or ()) - 1
+            self._wait_for_holds(stage, injected, step, number, last=last)
+            self._take(stage, gates, step, Phase.RECOVER, injected)
+        self._wait_for_holds(stage, injected)
+
+    @staticmethod
+    def _is_down(stage: Stage, struck: Mapping[str, int]) -> bool:
+        """Whether one of the services that were struck is not there now."""
+        services = [stage.services[name] for name in struck if name in stage.services]
+        return any(service.state is not ServiceState.READY for service in services)
 
     def _settle(self, stage: Stage, moment: str) -> bool:
         self._say(stage, "settle")
@@ -593,7 +689,11 @@ class Engine:
             stage.observe(moment)
             stage.violate(Violation(SETTLES, moment, (str(error),)))
             return False
-        stage.observe(moment, *Checked)
+        try:
+            stage.observe(moment, *Checked)
+        except WorldMoved as error:
+            stage.violate(Violation(SETTLES, moment, (f"it says that it is at rest; {error}",)))
+            return False
         return True
 
     def _clean_up(self, stage: Stage) -> None:
@@ -693,7 +793,7 @@ class Engine:
         return f"The points that were reached, in order: {', '.join(seen)}."
 
 
-_MOMENT = {Phase.DURING: "struck", Phase.RECOVER: "recovered", Phase.THEN: "then struck"}
+_MOMENT = {Phase.DURING: "struck", Phase.THEN: "then struck"}
 
 
 def _bring_back(service: Service) -> None:
@@ -702,11 +802,14 @@ def _bring_back(service: Service) -> None:
     service.start()
 
 
-def _try(service: Service, lost: dict[str, str]) -> None:
-    try:
-        _bring_back(service)
-    except NotReady as error:
-        lost[service.name] = str(error)
+def _strikes_since(history: History, number: int) -> dict[str, int]:
+    """Service → when the first fault since that event struck it."""
+    struck: dict[str, int] = {}
+    for event in list(history)[number:]:
+        hit = event.kind is Kind.HIT and event.data["action"] not in ("record", "pause")
+        if hit or (event.kind is Kind.FAULT and event.data.get("dies", True)):
+            struck[event.lane] = min(event.at_ns, struck.get(event.lane, event.at_ns))
+    return struck
 
 
 def _is_of_workload(stage: Stage, done: Done) -> bool:
@@ -733,11 +836,18 @@ def _broken(error: Exception) -> Outcome:
 def unexplained_deaths(history: History) -> Iterator[str]:
     """A sentence for each service that ended though nobody killed it."""
     explained: set[str] = set()
+    starting: set[str] = set()
     for event in history.of(Kind.HIT, Kind.SERVICE):
         if event.name == "killed" or event.data.get("action") == "crash":
             explained.add(event.lane)
+        elif event.kind is Kind.SERVICE and event.name == "started":
+            starting.add(event.lane)
+        elif event.kind is Kind.SERVICE and event.name == "ready":
+            starting.discard(event.lane)
         elif event.kind is Kind.SERVICE and event.name == "exited":
-            if event.lane not in explained:
+            # That one did not come up is told by who started it.
+            if event.lane not in explained | starting:
                 how = event.data.get("signal") or event.data.get("code")
                 yield f"{event.lane} ended by itself ({how}); see its log"
             explained.discard(event.lane)
+            starting.discard(event.lane)

@@ -156,6 +156,10 @@ class Gates:
 
     # ------------------------------------------------------------------ for the engine
 
+    def drives(self, label: str) -> bool:
+        """Whether this actor goes on only when it is let go."""
+        return label in self._runners and not self._runners[label].ended
+
     def expect(self, labels: Sequence[str]) -> list[str]:
         """Make ready to drive those of these actors that are gated; says which."""
         gated = [label for label in labels if any(label in gate.arms for gate in self._gates)]
@@ -214,7 +218,7 @@ class Gates:
             Kind.FAULT, lane, "race",
             f"{lane} dies with {runner.label} {where}" if taken in crashes
             else f"{runner.label} goes on {where}",
-            actor=runner.label, step=len(stage.choices.schedule),
+            actor=runner.label, step=len(stage.choices.schedule), dies=taken in crashes,
             waiting=[label for label in options if label != taken],
         )  # fmt: skip
         seen = len(stage.accesses)

@@ -18,7 +18,7 @@ from chaos.errors import ChaosError, WorldMoved
 from chaos.failpoints.arm import Arm, ArmRequest
 from chaos.failpoints.controller import Controller
 from chaos.fault import Armed, Strike
-from chaos.history import History, Kind
+from chaos.history import Event, History, Kind
 from chaos.hit import Hit
 from chaos.invariant import Checked, Evidence, Invariant, Observation, Violation
 from chaos.operation import (
@@ -41,6 +41,16 @@ class Gatekeeper(Protocol):
 
     def add(self, actors: Sequence[str], points: Sequence[Location], crashes: int) -> Strike:
         """Hold these actors at these points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A service that was started and did not come up: in words, when, and in which step."""
+
+    service: str
+    why: str
+    at_ns: int
+    moment: str
 
 
 @dataclass(slots=True)
@@ -68,6 +78,14 @@ class Stage:
     accesses: list[tuple[str, int, tuple[Access, ...] | None]] = field(default_factory=list)
     """What was read and written: by which request, when (monotonic nanoseconds), what (None: the
     target could not tell)."""
+    phase: Phase = Phase.DURING
+    """The part of the plan that is under way."""
+    acting: set[threading.Thread] = field(default_factory=set)
+    """Actors of a ``together`` that may still bring a strike: not those that wait for one."""
+    starting: set[threading.Thread] = field(default_factory=set)
+    """Actors that wait until a service is ready."""
+    lost: list[Lost] = field(default_factory=list)
+    """Who did not come up and was not judged yet."""
     hits: int = 0
     """How many hits are in the history."""
     moves: int = 0
@@ -95,7 +113,7 @@ class Stage:
         for actor in (actor for phase in Phase for actor in self.plan.actors(phase)):
             if actor.label:
                 # Known before anything is armed, so that a fault can wait for any of them.
-                ids = tuple(self.target.new_request_id() for _ in _single(actor))
+                ids = tuple(self.target.new_request_id() for _ in single_steps(actor))
                 self.requests[actor.label] = ids
                 self._actors.update(dict.fromkeys(ids, actor.label))
                 self._used[actor.label] = iter(ids)
@@ -151,8 +169,8 @@ class Stage:
         if not actor:
             return None, None
         step = next(a for phase in Phase for a in self.plan.actors(phase) if a.label == actor)
-        services = [s for s in _single(step) if s.operation in ON_SERVICE]
-        if services and len(services) == len(list(_single(step))):
+        services = [s for s in single_steps(step) if s.operation in ON_SERVICE]
+        if services and len(services) == len(list(single_steps(step))):
             # A service that starts has no request; nobody else's can be served there yet.
             return None, str(services[0].arguments["service"])
         return self.requests[actor], None
@@ -212,7 +230,10 @@ class Stage:
         return happened()
 
     def ended_ns(self, step: str) -> int | None:
-        """When the step with this label or operation, or the phase, first ended; None: not yet."""
+        """When the step with this label or operation, or the phase, first ended; None: not yet.
+
+        Steps of earlier phases do not count.
+        """
         return self._ended.get(step)
 
     def reached(self, point: str) -> list[Hit]:
@@ -271,6 +292,21 @@ class Stage:
         self.listening += arms
         return bool(self.watched)
 
+    def begin(self, phase: Phase) -> None:
+        """Note which part of the plan begins now."""
+        self.phase = phase
+        self._ended.clear()
+
+    def resume(self, events: Sequence[Event]) -> None:
+        """Take over what happened in an earlier round, as the beginning of this one."""
+        for event in events:
+            self.history.add(
+                event.kind, event.lane, event.name, actor=event.actor, at_ns=event.at_ns,
+                **event.data,
+            )  # fmt: skip
+        known = [event.data["operation"] for event in events if event.kind is Kind.INVOKE]
+        self._numbers = count(max(known, default=0) + 1)
+
     def observe(self, moment: str, *checked: Checked) -> bool:
         """Look at the world now and check the invariants of these kinds (default: *always*).
 
@@ -321,14 +357,14 @@ class Stage:
             ExpectationFailed: it asserted something that is not so.
         """
         operation = self.target.operations[step.operation]
-        label = step.label or actor
-        request = None if operation.asserts else next(self._used.get(label, iter(())), None)
+        actor = actor or step.label
+        request = None if operation.asserts else next(self._used.get(actor, iter(())), None)
+        actor = actor or step.operation
         if request is None:
             request = self.target.new_request_id()
             if not operation.asserts:
-                self._actors[request] = label or step.operation
+                self._actors[request] = actor
         ident = next(self._numbers)
-        actor = label or step.operation
         self.history.add(
             Kind.INVOKE, "client", step.operation, actor=actor, operation=ident,
             arguments=dict(step.arguments), request=request, allow=list(step.allow),
@@ -404,10 +440,10 @@ def _read(access: AccessPoint, hit: Hit) -> tuple[Access, ...] | None:
         return None
 
 
-def _single(actor: Step) -> Iterator[Step]:
+def single_steps(actor: Step) -> Iterator[Step]:
     """The steps of an actor, one by one."""
     if actor.operation == STEPS:
         for step in actor.steps:
-            yield from _single(step)
+            yield from single_steps(step)
     else:
         yield actor
