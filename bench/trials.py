@@ -29,13 +29,13 @@ from chaos.language.loader import load
 from chaos.plan import Plan, inject, step
 
 PLAN = Plan(
-    name="delay-between-debit-and-credit",
-    title="the teller is slow between taking money and giving it",
-    target="tests.ledger.ledger:target",
-    given=[step("account.open", name=name, amount=100) for name in ("alice", "bob")],
-    during=[step("transfer", source="alice", target="bob", amount=30)],
-    inject=[inject("delay", at="before transfer.credit", seconds=0.001)],
-    then=[step("account.expect", name="bob", balance=130)],
+    name="delay-amid-a-move",
+    title="a parcel is on its way for a bit longer",
+    target="tests.tiny.tiny:target",
+    given=[step("parcel.make", name="parcel", place="here")],
+    during=[step("parcel.move", parcel="parcel", to="there")],
+    inject=[inject("delay", at="before usage.give", seconds=0.001)],
+    then=[step("parcel.expect", parcel="parcel", place="there")],
 )
 WARM_UP = 20
 """Trials that pay for imports, connections and the file system's first blocks."""
