@@ -6,6 +6,8 @@ import os
 import signal
 import sqlite3
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from chaos.engine.engine import unexplained_deaths
 from chaos.errors import UndoError
 from chaos.history import Event, History, Kind
+from chaos.invariant import Checked, Evidence, Invariant
 from chaos.journal import Journal
 from chaos.operation import Operation, Scope
 from chaos.plan import Injection, Location, Plan, inject, reach, restart, start, step, together
@@ -20,7 +23,8 @@ from chaos.point import When
 from chaos.safety.undo import UndoLog
 from chaos.target import ServiceState
 from chaos.verdict import Verdict
-from tests.conftest import Ledger
+from tests.conftest import Ledger, Running
+from tests.tiny.plans import plan as tiny_plan
 
 GIVEN = (
     step("account.open", name="alice", amount=100),
@@ -242,6 +246,64 @@ def test_whatever_cannot_be_undone_nothing_stays_armed_or_down(
     assert "could not undo" in outcome.note
     assert set(ledger.session.armed().values()) == {()}
     assert ledger.session.words.target.services["vault"].state is ServiceState.READY
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be undone."""
+
+    def fails(_: UndoLog) -> None:
+        raise UndoError("could not undo")
+
+    monkeypatch.setattr(UndoLog, "undo_all", fails)
+
+
+@pytest.mark.usefixtures("stuck")
+def test_a_pass_of_which_something_could_not_be_undone_is_none(ledger: Ledger) -> None:
+    outcome = ledger.run(plan(CRASH))
+    assert outcome.verdict is Verdict.ERROR
+    assert "Not everything could be undone: UndoError: could not undo" in outcome.reason
+
+
+@pytest.mark.usefixtures("stuck")
+def test_what_could_not_be_undone_is_told_beside_a_finding(ledger: Ledger) -> None:
+    outcome = ledger.run(plan(CRASH), bug="lost-credit")
+    assert outcome.verdict is Verdict.FAIL
+    assert "money-is-kept" in outcome.violated
+    assert "undo" not in outcome.reason
+    assert "could not undo" in outcome.note
+    assert "could not undo" in ledger.journal.trials()[-1].note
+    assert ledger.journal.trials()[-1].violated == outcome.violated
+
+
+def breaks(evidence: Evidence) -> Iterator[str]:
+    if evidence.observations[-1].moment == "settled":
+        raise ZeroDivisionError("in the invariant itself")
+    yield from ()
+
+
+def test_what_was_found_before_an_error_is_told(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Invariant("broken", Checked.SETTLED, breaks)
+    known = {"money-is-kept": ledger.session.words.invariants["money-is-kept"], "broken": broken}
+    monkeypatch.setattr(ledger.session, "words", replace(ledger.session.words, invariants=known))
+    outcome = ledger.run(plan(CRASH), bug="lost-credit")
+    assert outcome.verdict is Verdict.ERROR
+    assert "ZeroDivisionError: in the invariant itself" in outcome.reason
+    assert "Before that: money-is-kept (settled): the accounts were opened" in outcome.reason
+
+
+def test_what_an_invariant_has_found_stands_though_a_later_fault_did_not_strike(
+    tiny: Running,
+) -> None:
+    half = inject("crash", at="before usage.take")
+    never = inject("crash", at="before carry.take")
+    outcome = tiny.run(tiny_plan(half, never), bug="torn-move")
+    assert outcome.verdict is Verdict.FAIL
+    assert outcome.violated == ("usage-matches",)
+    assert "After that: The point `before carry.take` was never reached" in outcome.reason
+    assert tiny.run(tiny_plan(half, never)).verdict is Verdict.VACUOUS
 
 
 @pytest.mark.parametrize(
