@@ -314,8 +314,10 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
         out.print(_plain(trial.reason), highlight=False, soft_wrap=True)
     if len(unexpected) > TOLD:
         out.print(f"\n… and {len(unexpected) - TOLD} more that are not as expected")
+    # All of them are in the report; where nothing is wrong, one shows how.
+    again = [trial.reproduce for trial in unexpected] or [trial.reproduce for trial in trials[-1:]]
     out.print("\n[bold]run one again[/]")
-    for command in list(dict.fromkeys(group.first.reproduce for group in groups))[:TOLD]:
+    for command in list(dict.fromkeys(again))[:TOLD]:
         out.print(f"  {_plain(command)}", highlight=False, soft_wrap=True)
     for found in residues:
         out.print(f"[red]left behind:[/] {_plain(found)}")

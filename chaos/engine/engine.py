@@ -151,6 +151,8 @@ class Engine:
             return replace(_broken(error), rounds=trial.rounds)
         finally:
             self._end_trial()
+        if outcome.verdict is not Verdict.PASS:
+            return outcome  # the search has not come to its end
         return replace(outcome, account=trial.strategy.account)
 
     def _rounds(self, trial: Trial) -> Outcome:
