@@ -171,7 +171,7 @@ def _raise_unless_expected(
     if outcome.meets(expected):
         return
     if outcome.verdict is Verdict.SKIPPED and not requires:
-        pytest.skip(outcome.reason)
+        raise pytest.skip.Exception(outcome.reason, _use_item_location=True)
     if outcome.verdict is Verdict.PASS:
         switch = f"bug switch `{case.bug}` is on" if case.bug else "the target has the defect"
         raise Failed(f"{switch}, but nothing noticed: the verdict is PASS")
