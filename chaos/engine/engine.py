@@ -19,7 +19,7 @@ from math import inf
 
 from chaos.action import Action
 from chaos.engine.gates import Gate, Gates
-from chaos.engine.stage import Lost, Stage, single_steps
+from chaos.engine.stage import Lost, Stage
 from chaos.errors import ChaosError, NotReady, NotSettled, Vacuous, WorldMoved
 from chaos.failpoints.arm import Arm, ArmRequest
 from chaos.failpoints.controller import Controller
@@ -510,7 +510,7 @@ class Engine:
         if gates.deadlocked:
             return False
         # Each step ends by the client's own deadline, or when what it waits for has.
-        steps = max(len(list(single_steps(actor))) for actor in actors)
+        steps = max(len(actor.steps or (actor,)) for actor in actors)
         patience_s = stage.deadline_s + steps * max(stage.deadline_s, stage.scope.deadline_s)
         until = time.monotonic() + patience_s
         for thread in threads:
@@ -537,7 +537,7 @@ class Engine:
     ) -> bool:
         """Perform the steps of one actor."""
         gated = gates.drives(actor.label)
-        steps = list(single_steps(actor))
+        steps = actor.steps or (actor,)
         for number, step in enumerate(steps):
             if number:
                 gates.enter(actor.label, str(step))

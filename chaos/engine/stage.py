@@ -113,7 +113,7 @@ class Stage:
         for actor in (actor for phase in Phase for actor in self.plan.actors(phase)):
             if actor.label:
                 # Known before anything is armed, so that a fault can wait for any of them.
-                ids = tuple(self.target.new_request_id() for _ in single_steps(actor))
+                ids = tuple(self.target.new_request_id() for _ in _single(actor))
                 self.requests[actor.label] = ids
                 self._actors.update(dict.fromkeys(ids, actor.label))
                 self._used[actor.label] = iter(ids)
@@ -169,8 +169,8 @@ class Stage:
         if not actor:
             return None, None
         step = next(a for phase in Phase for a in self.plan.actors(phase) if a.label == actor)
-        services = [s for s in single_steps(step) if s.operation in ON_SERVICE]
-        if services and len(services) == len(list(single_steps(step))):
+        services = [s for s in _single(step) if s.operation in ON_SERVICE]
+        if services and len(services) == len(list(_single(step))):
             # A service that starts has no request; nobody else's can be served there yet.
             return None, str(services[0].arguments["service"])
         return self.requests[actor], None
@@ -357,14 +357,14 @@ class Stage:
             ExpectationFailed: it asserted something that is not so.
         """
         operation = self.target.operations[step.operation]
-        actor = actor or step.label
-        request = None if operation.asserts else next(self._used.get(actor, iter(())), None)
-        actor = actor or step.operation
+        label = actor or step.label
+        request = None if operation.asserts else next(self._used.get(label, iter(())), None)
         if request is None:
             request = self.target.new_request_id()
             if not operation.asserts:
-                self._actors[request] = actor
+                self._actors[request] = label or step.operation
         ident = next(self._numbers)
+        actor = label or step.operation
         self.history.add(
             Kind.INVOKE, "client", step.operation, actor=actor, operation=ident,
             arguments=dict(step.arguments), request=request, allow=list(step.allow),
@@ -440,10 +440,10 @@ def _read(access: AccessPoint, hit: Hit) -> tuple[Access, ...] | None:
         return None
 
 
-def single_steps(actor: Step) -> Iterator[Step]:
+def _single(actor: Step) -> Iterator[Step]:
     """The steps of an actor, one by one."""
     if actor.operation == STEPS:
         for step in actor.steps:
-            yield from single_steps(step)
+            yield from _single(step)
     else:
         yield actor

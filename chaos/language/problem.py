@@ -98,7 +98,8 @@ def _sentence(
             f"`{owner}` needs the argument `{word}`" if owner else f"the field `{word}` is missing"
         )
     if kind == "too_short":
-        return f"`{word}` must not be empty"
+        least = items[0].get("ctx", {}).get("min_length", 1)
+        return f"`{word}` must " + ("not be empty" if least == 1 else f"have at least {least}")
     wants = " or ".join(dict.fromkeys(map(_wants, items))).replace(" or must be ", " or ")
     unlike = f", not `{_shown(items[0]['input'])}`" if wants.startswith("must") else ""
     if names[-1:] == ["arguments"]:

@@ -172,7 +172,7 @@ inject:
         ("[one, two]", "[one, one]", "8: `one` is listed twice"),
         ("[one, two]", "[one, alone]", "8: `one` and `alone` never act at the same time"),
         ("[one, two]", "[one, three]", "8: `one` and `three` never act at the same time"),
-        ("[one, two]", "[one]", "8: `actors` must not be empty"),
+        ("[one, two]", "[one]", "8: `actors` must have at least 2"),
         ("service: api", "service: apo", "8: target `small` has no service `apo`"),
         (
             "before: build.start",

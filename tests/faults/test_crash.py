@@ -1,0 +1,71 @@
+"""crash: the process that comes to the point is dead, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaos.errors import ChaosError
+from chaos.history import Kind
+from chaos.plan import Location, inject, step
+from chaos.point import When
+from chaos.verdict import Verdict
+from tests.conftest import Running
+from tests.tiny.plans import MOVE, PARCEL, SEND, plan
+
+THERE = step("parcel.expect", parcel="p", place="b")
+NOT_THERE = step("parcel.expect", parcel="p", place="a")
+
+
+@pytest.mark.parametrize(
+    ("at", "then"), [("before desk.move", NOT_THERE), ("after desk.move", THERE)]
+)
+def test_it_dies_before_or_after_the_call(tiny: Running, at: str, then: object) -> None:
+    outcome = tiny.run(plan(inject("crash", at=at), then=(then,)))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+
+
+def test_its_hit_its_death_and_its_return_are_told_in_this_order(tiny: Running) -> None:
+    tiny.run(plan(inject("crash", at="before carry.put"), name="dies-in-order", during=(SEND,)))
+    told = [
+        event.data.get("action") or event.name
+        for event in tiny.journal.events(tiny.journal.trials()[-1].id, 1)
+        if (event.lane == "carrier" and event.kind in (Kind.SERVICE, Kind.FAULT))
+        or event.data.get("action") == "crash"
+    ]  # fmt: skip
+    assert told == ["crash", "exited", "crash", "started", "ready"]
+
+
+def test_it_dies_in_the_service_that_the_plan_names(tiny: Running) -> None:
+    """Desk and carrier count what a place holds by the same function."""
+    at = Location(when=When.BEFORE, point="usage.give", service="carrier")
+    dies = inject("crash", at=at)
+    tiny.run(plan(dies, name="dies-in-one", during=(MOVE, step("parcel.send", parcel="p", to="c"))))
+    events = tiny.journal.events(tiny.journal.trials()[-1].id, 1)
+    died = [event.lane for event in events if event.name == "exited"]
+    assert (tiny.outcome.verdict, died) == (Verdict.PASS, ["carrier"])
+
+
+def test_it_dies_the_nth_time_counted_over_its_lives(tiny: Running) -> None:
+    at = Location(when=When.BEFORE, point="recover.take", occurrence=2)
+    second = inject("crash", at=at, phase="recover")
+    send = step("parcel.send", parcel="q", to="b")
+    outcome = tiny.run(
+        plan(
+            inject("kill", service="carrier"), second,
+            given=(PARCEL, step("parcel.make", name="q", place="a")),
+            during=(SEND, send),
+        )
+    )  # fmt: skip
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+
+
+def test_a_process_that_is_to_die_and_lives_is_an_error(
+    tiny: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = tiny.session.words.target.services["carrier"]
+    monkeypatch.setattr(type(carrier), "wait_dead", lambda service, deadline_s: False)
+    outcome = tiny.run(plan(inject("crash", at="before carry.put"), during=(SEND,), settle=0.5))
+    monkeypatch.undo()
+    assert outcome.verdict is Verdict.ERROR
+    assert "carrier reached `before carry.put` and was to die there, but lives" in outcome.reason
+    assert ChaosError.__name__ in outcome.reason
