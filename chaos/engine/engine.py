@@ -26,6 +26,7 @@ from chaos.history import Done, Event, History, Kind
 from chaos.hit import Hit
 from chaos.invariant import (
     ALWAYS_JUDGED,
+    NO_DEADLOCK,
     RECOVERABLE,
     SERVICES_LIVE,
     SERVICES_RETURN,
@@ -42,10 +43,10 @@ from chaos.operation import (
     OperationIndeterminate,
     Scope,
 )
-from chaos.plan import KILL, ON_SERVICE, REACH, RESTART, STEPS, TOGETHER, Injection, Phase, Step
+from chaos.plan import KILL, ON_SERVICE, REACH, RESTART, TOGETHER, Injection, Phase, Step
 from chaos.point import When
 from chaos.safety.undo import UndoLog
-from chaos.schedule import Choices, Schedule, Strategy
+from chaos.schedule import CRASH, GOES_ON, Choice, Choices, Schedule, Strategy, actor_of
 from chaos.search import Stated, strategy
 from chaos.target import Service, ServiceState, Target
 from chaos.verdict import Outcome, Verdict
@@ -211,7 +212,7 @@ class Engine:
         outcome = replace(outcome, schedule=choices.schedule, rounds=number)
         # Also a violation that the plan does not judge leaves something behind.
         self._dirty = bool(stage.violations) or outcome.verdict is not Verdict.PASS
-        chosen = any(len(choice.options) > 1 for choice in choices.schedule)
+        chosen = any(_is_choice_of_actors(choice) for choice in choices.schedule)
         trial.raced = trial.raced or chosen or gates.blocked
         self.on_round(number, outcome, history)
         return outcome, choices.schedule
@@ -248,13 +249,13 @@ class Engine:
         self._phase(trial, stage, gates, Phase.DURING)
         self._check_cut(stage)
         self._recover(trial, stage, gates)
-        if not self._settle(stage, "settled"):
+        if not self._settle(stage, "settled", gates.standstill):
             return
         if trial.bound.plan.then or any(i.phase is Phase.THEN for i, _ in trial.bound.faults):
             struck = self._phase(trial, stage, gates, Phase.THEN)
             if struck:
                 self._bring_back(stage)
-            if not self._settle(stage, "then"):
+            if not self._settle(stage, "then", gates.standstill):
                 return
         self._clean_up(stage)
 
@@ -368,11 +369,13 @@ class Engine:
         if step.operation == REACH:
             for one in injected:
                 if str(one.injection.at) == step.arguments["point"]:
+                    while not one.strike.wait(0) and stage.gatekeeper.look_again(actor):
+                        pass
                     self._wait_for_strike(stage, one)
             return True
         try:
             if step.operation in ON_SERVICE:
-                self._on_service(stage, step)
+                self._on_service(stage, step, self._held_patience_s(stage, actor))
             else:
                 stage.perform(step, actor)
         except OperationIndeterminate as error:
@@ -402,12 +405,24 @@ class Engine:
         return False
 
     @staticmethod
-    def _on_service(stage: Stage, step: Step) -> None:
+    def _held_patience_s(stage: Stage, actor: str) -> float | None:
+        """Until when a service has to be ready whose start may be held; None: as it says."""
+        held_s = stage.gatekeeper.held_at_most_s(actor)
+        return held_s + stage.target.limits.start_s if held_s else None
+
+    @staticmethod
+    def _on_service(stage: Stage, step: Step, deadline_s: float | None) -> None:
         for service in stage.matching(str(step.arguments["service"])):
             if step.operation in (KILL, RESTART):
-                service.kill()
+                stage.kill(service)
             if step.operation != KILL:
-                _bring_back(service)
+                began_ns = time.monotonic_ns()
+                try:
+                    _bring_back(service, deadline_s)
+                except NotReady:
+                    # Another actor, or the schedule, had it die on its way up: no failed recovery.
+                    if stage.killed_ns(service) < began_ns:
+                        raise
 
     def _together(
         self,
@@ -437,15 +452,14 @@ class Engine:
         for thread, actor in zip(threads, actors, strict=True):
             if actor.label not in gated:
                 thread.start()
-        if gated:
-            started = zip(actors, threads, strict=True)
-            gates.drive([thread for actor, thread in started if actor.label in gated])
-        if gates.deadlocked:
-            return False
-        patience_s = 2 * stage.deadline_s + sum(len(actor.steps) for actor in actors)
-        until = time.monotonic() + patience_s
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        try:
+            if gated:
+                started = zip(actors, threads, strict=True)
+                gates.drive([thread for actor, thread in started if actor.label in gated])
+        except Exception:
+            self._join(stage, actors, threads)  # nobody may act in a later round
+            raise
+        patience_s = self._join(stage, actors, threads)
         if errors:
             raise errors[0]
         waiting = [thread.name.removeprefix("chaos-") for thread in threads if thread.is_alive()]
@@ -456,6 +470,15 @@ class Engine:
             )
         return all(succeeded)
 
+    @staticmethod
+    def _join(stage: Stage, actors: Sequence[Step], threads: Sequence[threading.Thread]) -> float:
+        """Wait until these have ended; for how many seconds at most."""
+        patience_s = 2 * stage.deadline_s + sum(len(actor.steps) for actor in actors)
+        until = time.monotonic() + patience_s
+        for thread in filter(threading.Thread.is_alive, threads):
+            thread.join(max(0.0, until - time.monotonic()))
+        return patience_s
+
     def _act(
         self,
         stage: Stage,
@@ -465,12 +488,10 @@ class Engine:
         injected: Sequence[Injected],
     ) -> bool:
         """Perform the steps of one actor."""
-        if actor.operation != STEPS:
-            return self._step(stage, actor, phase, injected)
-        for number, step in enumerate(actor.steps):
-            if number:
-                gates.enter(actor.label, str(step))
-            if stage.over:
+        for number, step in enumerate(actor.steps or (actor,)):
+            # An operation goes by itself to the first point at which it is held.
+            held = number > 0 or step.operation in ON_SERVICE
+            if (held and not gates.enter(actor.label, str(step))) or stage.over:
                 return False
             operation = stage.target.operations.get(step.operation)
             looks = step.operation == REACH or (operation is not None and operation.asserts)
@@ -578,12 +599,14 @@ class Engine:
                 stage.violate(Violation(SERVICES_RETURN, "recovered", (error,)))
         return lost
 
-    def _settle(self, stage: Stage, moment: str) -> bool:
+    def _settle(self, stage: Stage, moment: str, standstill: str = "") -> bool:
         self._say(stage, "settle")
         try:
             stage.target.settle(stage.deadline_s)
         except NotSettled as error:
             stage.observe(moment)
+            if standstill:
+                stage.violate(Violation(NO_DEADLOCK, moment, (standstill,)))
             stage.violate(Violation(SETTLES, moment, (str(error),)))
             return False
         stage.observe(moment, *Checked)
@@ -684,10 +707,10 @@ class Engine:
 _MOMENT = {Phase.DURING: "struck", Phase.RECOVER: "recovered", Phase.THEN: "then struck"}
 
 
-def _bring_back(service: Service) -> None:
+def _bring_back(service: Service, deadline_s: float | None = None) -> None:
     if service.state is ServiceState.FROZEN:
         service.thaw()
-    service.start()
+    service.start(deadline_s)
 
 
 def _try(service: Service, lost: dict[str, str]) -> None:
@@ -695,6 +718,12 @@ def _try(service: Service, lost: dict[str, str]) -> None:
         _bring_back(service)
     except NotReady as error:
         lost[service.name] = str(error)
+
+
+def _is_choice_of_actors(choice: Choice) -> bool:
+    """Whether one of several actors was chosen: not merely whether somebody dies."""
+    actors = {actor_of(option.removeprefix(CRASH)) for option in choice.options}
+    return choice.name == GOES_ON and len(actors) > 1
 
 
 def _is_of_workload(stage: Stage, done: Done) -> bool:

@@ -201,6 +201,14 @@ class Controller:
             raise
         return arms
 
+    def disarm(self, arms: Iterable[Arm], deadline_s: float = 5.0) -> None:
+        """Take these away everywhere, in one round trip, and let go whom they hold.
+
+        Raises:
+            PointError: a service did not confirm by the deadline.
+        """
+        self._disarm(list(arms), deadline_s)
+
     def disarm_all(self, deadline_s: float = 5.0) -> None:
         """Take everything away everywhere and let everyone go.
 
