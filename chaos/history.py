@@ -172,6 +172,11 @@ class History:
         with self._changed:
             return iter(tuple(self._events))
 
+    def since(self, number: int) -> tuple[Event, ...]:
+        """The events after the one with this number; 0: all."""
+        with self._changed:
+            return tuple(self._events[number:])
+
     def of(self, *kinds: Kind) -> tuple[Event, ...]:
         """The events of these kinds, in order."""
         return tuple(event for event in self if event.kind in kinds)

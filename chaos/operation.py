@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, get_type_hints
@@ -34,7 +35,9 @@ class Scope:
 
     ``made`` maps a plan's name (``vm``) to the target's id; operations fill and read it.
     ``request_id`` identifies the actor whose operation this is; it travels with the request.
-    An operation gives up after ``deadline_s`` seconds, and looks every ``poll_s`` where it waits.
+    An operation gives up after ``deadline_s`` seconds, and looks every ``poll_s`` where it waits:
+    between two looks it calls ``sleep(poll_s)``, so that an actor of a race need not look while
+    nothing has happened.
     """
 
     client: Any
@@ -42,6 +45,7 @@ class Scope:
     request_id: str = ""
     deadline_s: float = 10.0
     poll_s: float = 0.005
+    sleep: Callable[[float], None] = time.sleep
 
     def actor(self, request_id: str) -> Scope:
         """The same scope on behalf of another actor; ``made`` is shared."""

@@ -395,7 +395,7 @@ def reach(point: str) -> Step:
 
 def inject(
     do: str,
-    at: str | Location | None = None,
+    at: str | Mapping[str, Any] | Location | None = None,
     *,
     phase: Phase | str = Phase.DURING,
     within: float = 0.0,
@@ -403,7 +403,7 @@ def inject(
     **arguments: Any,
 ) -> Injection:
     """A fault in Python: ``inject("delay", at="before bdm.destroy", seconds=0.3)``."""
-    location = Location.model_validate(at) if isinstance(at, str) else at
+    location = None if at is None else Location.model_validate(at)
     return Injection(
         phase=Phase(phase), at=location, do=do, arguments=arguments, within=within, maybe=maybe
     )

@@ -20,19 +20,27 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chaos.errors import ChaosError
 from chaos.point import Access
+
+GOES_ON = "goes on"
+"""The name of the choice which actor goes on; the only one whose options may commute."""
+
+CRASH = "crash:"
+"""How the option of such a choice starts that kills the service which holds an actor."""
 
 
 @dataclass(slots=True)
 class Choice:
     """One choice: its ``name``, the ``options`` that there were, and the one that was ``taken``.
 
-    ``touched`` is what whom it let go read and wrote before the next choice; None when the target
-    does not tell. ``visible`` says whether an observer saw the world change.
+    ``touched`` is what was read and written before the next choice; None when that is not known,
+    and it may have been anything. ``visible`` says whether an observer saw the world change.
+    ``race`` numbers the races of a plan: steps of one never come before those of an earlier one.
+    ``waited``: some actor waited for another one meanwhile, as for a lock.
     """
 
     name: str
@@ -40,11 +48,26 @@ class Choice:
     taken: str
     touched: frozenset[Access] | None = None
     visible: bool = True
+    race: int = 0
+    waited: bool = False
 
     @property
     def actor(self) -> str:
         """Whose step this is: the option without the place in ``first@compute-host1``."""
-        return self.taken.partition("@")[0]
+        return actor_of(self.taken)
+
+    def touch(self, accesses: Iterable[Iterable[Access] | None]) -> None:
+        """Add to what was touched; None among them: anything may have been."""
+        for touched in accesses:
+            if touched is None:
+                self.touched = None
+            elif self.touched is not None:
+                self.touched |= frozenset(touched)
+
+
+def actor_of(option: str) -> str:
+    """Whose step an option is: ``first`` of ``first@compute-host1``."""
+    return option.partition("@")[0].rstrip("'")
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from chaos.history import Done, Event, History, Kind
 from chaos.hit import Hit
 from chaos.invariant import (
     ALWAYS_JUDGED,
+    NO_DEADLOCK,
     RECOVERABLE,
     SERVICES_LIVE,
     SERVICES_RETURN,
@@ -47,7 +48,7 @@ from chaos.operation import (
 from chaos.plan import KILL, ON_SERVICE, REACH, RESTART, TOGETHER, Injection, Phase, Step
 from chaos.point import AccessPoint, When
 from chaos.safety.undo import UndoLog
-from chaos.schedule import Choices, Schedule, Strategy
+from chaos.schedule import CRASH, GOES_ON, Choice, Choices, Schedule, Strategy, actor_of
 from chaos.search import Stated, strategy
 from chaos.target import Service, ServiceState, Target
 from chaos.verdict import Outcome, Verdict
@@ -228,7 +229,7 @@ class Engine:
         outcome = replace(outcome, schedule=choices.schedule, rounds=number)
         # Also a violation that the plan does not judge leaves something behind.
         self._dirty = bool(stage.violations) or outcome.verdict is not Verdict.PASS
-        chosen = any(len(choice.options) > 1 for choice in choices.schedule)
+        chosen = any(_is_choice_of_actors(choice) for choice in choices.schedule)
         trial.raced = trial.raced or chosen or gates.blocked
         self.on_round(number, outcome, history)
         return outcome, choices.schedule
@@ -277,7 +278,7 @@ class Engine:
         self._phase(trial, stage, gates, Phase.DURING)
         self._check_cut(stage)
         self._recover(trial, stage, gates)
-        if not self._settle(stage, "settled"):
+        if not self._settle(stage, "settled", gates.standstill):
             return
         if trial.bound.plan.then or any(i.phase is Phase.THEN for i, _ in trial.bound.faults):
             began = len(stage.history)
@@ -285,7 +286,7 @@ class Engine:
             if self._is_down(stage, _strikes_since(stage.history, began)):
                 self._bring_back(stage, gates)
                 self._judge_lost(stage)
-            if not self._settle(stage, "then"):
+            if not self._settle(stage, "then", gates.standstill):
                 return
         self._clean_up(stage)
 
@@ -414,9 +415,11 @@ class Engine:
             if step.operation == REACH:
                 for one in injected:
                     if str(one.injection.at) == step.arguments["point"]:
+                        while not one.strike.wait(0) and stage.gatekeeper.look_again(actor):
+                            pass
                         self._wait_for_strike(stage, one)
             elif step.operation in ON_SERVICE:
-                return self._on_service(stage, step, phase)
+                return self._on_service(stage, step, phase, self._held_patience_s(stage, actor))
             else:
                 stage.perform(step, actor)
         except OperationIndeterminate as error:
@@ -440,27 +443,38 @@ class Engine:
         stage.violate(Violation(STEPS_SUCCEED, f"{phase} {step}", (why,)))
         return False
 
-    def _on_service(self, stage: Stage, step: Step, phase: Phase) -> bool:
+    @staticmethod
+    def _held_patience_s(stage: Stage, actor: str) -> float | None:
+        """Until when a service has to be ready whose start may be held; None: as it says."""
+        held_s = stage.gatekeeper.held_at_most_s(actor)
+        return held_s + stage.target.limits.start_s if held_s else None
+
+    def _on_service(self, stage: Stage, step: Step, phase: Phase, deadline_s: float | None) -> bool:
         """Do it to every service that matches, whatever becomes of the others."""
         came_up = True
         for service in stage.matching(str(step.arguments["service"])):
             if step.operation in (KILL, RESTART):
-                service.kill()
+                stage.kill(service)
             if step.operation != KILL:
-                came_up = self._start(stage, service, f"{phase} {step}") and came_up
+                came_up = self._start(stage, service, f"{phase} {step}", deadline_s) and came_up
         if phase is not Phase.RECOVER:
             self._judge_lost(stage)
         return came_up
 
     @staticmethod
-    def _start(stage: Stage, service: Service, moment: str) -> bool:
+    def _start(
+        stage: Stage, service: Service, moment: str, deadline_s: float | None = None
+    ) -> bool:
         """Let a service run, from wherever it is; whether it came up."""
         stage.starting.add(threading.current_thread())
+        began_ns = time.monotonic_ns()
         try:
-            _bring_back(service)
+            _bring_back(service, deadline_s)
         except NotReady as error:
-            stage.lost.append(Lost(service.name, str(error), time.monotonic_ns(), moment))
-            return False
+            # Another actor, or the schedule, had it die on its way up: no failed recovery.
+            if stage.killed_ns(service) < began_ns:
+                stage.lost.append(Lost(service.name, str(error), time.monotonic_ns(), moment))
+                return False
         finally:
             stage.starting.discard(threading.current_thread())
         return True
@@ -504,19 +518,14 @@ class Engine:
         for thread, actor in zip(threads, actors, strict=True):
             if actor.label not in gated:
                 thread.start()
-        if gated:
-            started = zip(actors, threads, strict=True)
-            gates.drive([thread for actor, thread in started if actor.label in gated])
-        if gates.deadlocked:
-            return False
-        # Each step ends by the client's own deadline, or when what it waits for has.
-        steps = max(len(actor.steps or (actor,)) for actor in actors)
-        patience_s = stage.deadline_s + steps * max(stage.deadline_s, stage.scope.deadline_s)
-        until = time.monotonic() + patience_s
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
-            while thread in stage.starting:  # a service takes as long as it may
-                thread.join(PROBE_S)
+        try:
+            if gated:
+                started = zip(actors, threads, strict=True)
+                gates.drive([thread for actor, thread in started if actor.label in gated])
+        except Exception:
+            self._join(stage, actors, threads)  # nobody may act in a later round
+            raise
+        patience_s = self._join(stage, actors, threads)
         if errors:
             raise errors[0]
         waiting = [thread.name.removeprefix("chaos-") for thread in threads if thread.is_alive()]
@@ -526,6 +535,19 @@ class Engine:
                 f"{patience_s:g} s"
             )
         return all(succeeded)
+
+    @staticmethod
+    def _join(stage: Stage, actors: Sequence[Step], threads: Sequence[threading.Thread]) -> float:
+        """Wait until these have ended; for how many seconds at most."""
+        # Each step ends by the client's own deadline, or when what it waits for has.
+        steps = max(len(actor.steps or (actor,)) for actor in actors)
+        patience_s = stage.deadline_s + steps * max(stage.deadline_s, stage.scope.deadline_s)
+        until = time.monotonic() + patience_s
+        for thread in filter(threading.Thread.is_alive, threads):
+            thread.join(max(0.0, until - time.monotonic()))
+            while thread in stage.starting:  # a service takes as long as it may
+                thread.join(PROBE_S)
+        return patience_s
 
     def _act(
         self,
@@ -539,9 +561,9 @@ class Engine:
         gated = gates.drives(actor.label)
         steps = actor.steps or (actor,)
         for number, step in enumerate(steps):
-            if number:
-                gates.enter(actor.label, str(step))
-            if stage.over:
+            # An operation goes by itself to the first point at which it is held.
+            held = number > 0 or step.operation in ON_SERVICE
+            if (held and not gates.enter(actor.label, str(step))) or stage.over:
                 return False
             if not gated:
                 last = number == len(steps) - 1
@@ -683,12 +705,14 @@ class Engine:
         services = [stage.services[name] for name in struck if name in stage.services]
         return any(service.state is not ServiceState.READY for service in services)
 
-    def _settle(self, stage: Stage, moment: str) -> bool:
+    def _settle(self, stage: Stage, moment: str, standstill: str = "") -> bool:
         self._say(stage, "settle")
         try:
             stage.target.settle(stage.deadline_s)
         except NotSettled as error:
             stage.observe(moment)
+            if standstill:
+                stage.violate(Violation(NO_DEADLOCK, moment, (standstill,)))
             stage.violate(Violation(SETTLES, moment, (str(error),)))
             return False
         try:
@@ -798,10 +822,10 @@ class Engine:
 _MOMENT = {Phase.DURING: "struck", Phase.THEN: "then struck"}
 
 
-def _bring_back(service: Service) -> None:
+def _bring_back(service: Service, deadline_s: float | None = None) -> None:
     if service.state is ServiceState.FROZEN:
         service.thaw()
-    service.start()
+    service.start(deadline_s)
 
 
 def _strikes_since(history: History, number: int) -> dict[str, int]:
@@ -812,6 +836,12 @@ def _strikes_since(history: History, number: int) -> dict[str, int]:
         if hit or (event.kind is Kind.FAULT and event.data.get("dies", True)):
             struck[event.lane] = min(event.at_ns, struck.get(event.lane, event.at_ns))
     return struck
+
+
+def _is_choice_of_actors(choice: Choice) -> bool:
+    """Whether one of several actors was chosen: not merely whether somebody dies."""
+    actors = {actor_of(option.removeprefix(CRASH)) for option in choice.options}
+    return choice.name == GOES_ON and len(actors) > 1
 
 
 def _is_of_workload(stage: Stage, done: Done) -> bool:

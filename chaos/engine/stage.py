@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
@@ -41,6 +41,15 @@ class Gatekeeper(Protocol):
 
     def add(self, actors: Sequence[str], points: Sequence[Location], crashes: int) -> Strike:
         """Hold these actors at these points."""
+
+    def patient(self, label: str, scope: Scope) -> Scope:
+        """The scope with which an operation of this actor waits for something."""
+
+    def look_again(self, label: str) -> bool:
+        """Wait until it is worth this actor's while to look again; False: never."""
+
+    def held_at_most_s(self, label: str) -> float:
+        """Seconds for which what this actor does may be held; 0: it is never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,8 @@ class Stage:
     gatekeeper: Gatekeeper = field(init=False)
     requests: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Actor → the request ids of its operations, in their order."""
+    serving: dict[str, str] = field(default_factory=dict)
+    """Actor → the request id of its operation now, or of the last one."""
     _actors: dict[str, str] = field(default_factory=dict)
     """Request id → actor."""
     _last: dict[str, Hit] = field(default_factory=dict)
@@ -104,6 +115,11 @@ class Stage:
     _ended: dict[str, int] = field(default_factory=dict)
     _used: dict[str, Iterator[str]] = field(default_factory=dict)
     _parking: list[Arm] = field(default_factory=list)
+    _killed_ns: dict[str, int] = field(default_factory=dict)
+    _delays: dict[int, float] = field(default_factory=dict)
+    """Arm → for how many seconds it holds whom it strikes."""
+    _timers: set[tuple[int, str]] = field(default_factory=set)
+    """Threads, by process and name, in which a timer of a service has come round."""
     _reactions: list[threading.Thread] = field(default_factory=list)
     _reaction_errors: list[BaseException] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -141,6 +157,8 @@ class Stage:
         (arm,) = self.arm_all([self.request(at, action, times=times)])
         if parks:
             self._parking.append(arm)
+        if action.word == "delay":
+            self._delays[arm.number] = action.arguments["limit_s"]
         return arm
 
     def arm_all(self, requests: Iterable[ArmRequest]) -> list[Arm]:
@@ -175,6 +193,12 @@ class Stage:
             return None, str(services[0].arguments["service"])
         return self.requests[actor], None
 
+    def serves(self, actor: str) -> bool:
+        """Whether an actor kills or starts services, in one of its steps."""
+        actors = [step for phase in Phase for step in self.plan.actors(phase)]
+        steps = [single for step in actors if step.label == actor for single in _single(step)]
+        return any(single.operation in ON_SERVICE for single in steps)
+
     def gate(self, actors: Sequence[str], points: Sequence[Location], crashes: int = 0) -> Strike:
         """Hold these actors at these points, and let the schedule say who goes on."""
         return self.gatekeeper.add(actors, points, crashes)
@@ -182,6 +206,15 @@ class Stage:
     def choose(self, name: str, options: Sequence[str]) -> str:
         """One of the options, as the schedule has it."""
         return self.choices.choose(name, options)
+
+    def kill(self, service: Service) -> None:
+        """Have a service die because the plan, or its schedule, says so."""
+        self._killed_ns[service.name] = time.monotonic_ns()
+        service.kill()
+
+    def killed_ns(self, service: Service) -> int:
+        """When the plan or its schedule last had this service die; 0: never."""
+        return self._killed_ns.get(service.name, 0)
 
     def push_undo(self, entry: Entry) -> None:
         """Write down how to undo what is injected next, for whoever is alive then."""
@@ -191,11 +224,22 @@ class Stage:
         """The hits of these arms so far; waiting on the history never misses one."""
         return [hit for arm in arms for hit in tuple(self._hits[arm.number])]
 
-    def held(self, actor: str) -> bool:
-        """Whether a fault holds this actor at some point now."""
+    def is_held_up(self, actor: str, gates: Container[int]) -> bool:
+        """Whether a fault holds this actor now, and lets it go by itself: apart from these arms."""
         mine = self.requests[actor]
-        arms = list(self._hits.values())
-        return any(not h.released and h.request in mine for hits in arms for h in tuple(hits))
+        parking = {arm.number for arm in self._parking}
+        hits = [
+            hit
+            for arm, hits in list(self._hits.items())
+            if arm not in gates and arm not in parking
+            for hit in tuple(hits)
+            if hit.request in mine
+        ]
+        now_ns = time.monotonic_ns()
+        return any(not h.released or now_ns < self._delayed_until_ns(h) for h in hits)
+
+    def _delayed_until_ns(self, hit: Hit) -> float:
+        return hit.at_ns + self._delays.get(hit.arm, 0.0) * 1e9
 
     def parked(self) -> list[Hit]:
         """Everybody whom a fault holds until somebody else has done something."""
@@ -256,9 +300,13 @@ class Stage:
         actor = self.actor_of(hit)
         self._last[actor] = hit
         self.moves += bool(actor)
+        timer = self._note_timer(hit)
         access = self.watched.get(hit.arm)
         if access is not None:
-            self.accesses.append((hit.request or "", hit.at_ns, _read(access, hit)))
+            found = _read(access, hit)
+            if timer and found is not None:  # it looks all the time, whatever anybody does
+                found = tuple(access for access in found if access.writes)
+            self.accesses.append((hit.request or "", hit.at_ns, found))
             return
         self._hits[hit.arm].append(hit)
         self.hits += 1
@@ -273,6 +321,16 @@ class Stage:
             request=hit.request,
             thread=hit.thread,
         )
+
+    def _note_timer(self, hit: Hit) -> bool:
+        """Whether a timer brought this about, and not somebody's request."""
+        thread = hit.pid, hit.thread
+        point = self.target.points.get(hit.alias)
+        if hit.request:
+            self._timers.discard(thread)
+        elif point is not None and point.every_s:
+            self._timers.add(thread)
+        return thread in self._timers
 
     def last_seen(self, actor: str) -> Hit | None:
         """The last hit of an actor, of whatever arm."""
@@ -363,6 +421,11 @@ class Stage:
             request = self.target.new_request_id()
             if not operation.asserts:
                 self._actors[request] = label or step.operation
+        scope = self.scope.actor(request)
+        if operation.asserts:
+            scope = self.gatekeeper.patient(label, scope)
+        else:
+            self.serving[label] = request
         ident = next(self._numbers)
         actor = label or step.operation
         self.history.add(
@@ -375,7 +438,7 @@ class Stage:
             self.history.add(kind, "client", step.operation, actor=actor, operation=ident, **facts)
 
         try:
-            answer = operation.function(self.scope.actor(request), **step.arguments)
+            answer = operation.function(scope, **step.arguments)
         except (OperationFailed, ExpectationFailed) as error:
             end(Kind.FAIL, error=str(error), status=getattr(error, "status", None))
             raise

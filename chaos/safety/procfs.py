@@ -5,6 +5,7 @@ Standard library only, for the reaper's sake. Source: proc_pid_stat(5), proc_pid
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -65,6 +66,20 @@ def is_stopped(pid: int) -> bool:
     """Whether ``pid`` was stopped by a signal (SIGSTOP)."""
     found = stat(pid)
     return found is not None and found[0] == "T"
+
+
+def is_running(pid: int) -> bool:
+    """Whether a thread of ``pid`` runs, could if the machine let it, or waits for a disk."""
+    try:
+        threads = list((_PROC / str(pid) / "task").iterdir())
+    except OSError:
+        return False
+    for thread in threads:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            text = (thread / "stat").read_text(errors="replace")
+            if text.rpartition(")")[2].split()[0] in "RD":
+                return True
+    return False
 
 
 def name(pid: int) -> str | None:

@@ -4,105 +4,72 @@ Two steps of different actors *conflict* when they touch the same and one of the
 observer sees the world change by both (an *always* invariant may tell their order). What each step
 touched is known only after it was executed, so the tree of choices grows from what was seen:
 dynamic partial-order reduction with source sets and sleep sets, after Abdulla, Aronis, Jonsson,
-Sagonas, *Optimal dynamic partial order reduction*, POPL 2014. Where the target does not tell what a
-step touched, it conflicts with every other: then every schedule is executed.
+Sagonas, *Optimal dynamic partial order reduction*, POPL 2014. Where it is not known what a step
+touched, it conflicts with every other: if that is so of all, every schedule is executed.
+
+The theory wants that no step takes another's possibility away. A death does, so it is tried
+wherever it can be, and conflicts with everything. The strands of one actor are one program to it
+(``a@desk`` and ``a@carrier`` conflict); so wherever one is tried, the others are.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import cache
 
-from chaos.schedule import Choice, Schedule, Strategy
-from chaos.search.depth_first import too_many
+from chaos.schedule import CRASH, GOES_ON, Choice, Schedule, actor_of
+from chaos.search.walk import Node, Walk, too_many
+
+_Before = tuple[int, ...]
+"""For each step of a schedule, as bits, those before it in every equivalent one."""
 
 
-@dataclass(slots=True)
-class _Node:
-    """A state that was reached: what could be chosen there, and what still is to be."""
-
-    options: tuple[str, ...]
-    asleep: dict[str, Choice]
-    """Options whose schedules were executed from an earlier state, with the step that each does."""
-    wanted: set[str]
-    done: dict[str, Choice] = field(default_factory=dict)
-    taken: str = ""
-
-    @property
-    def left(self) -> list[str]:
-        return [
-            option
-            for option in self.options
-            if option in self.wanted and option not in self.done and option not in self.asleep
-        ]
-
-
-class PartialOrder(Strategy):
+class PartialOrder(Walk):
     """Executes one schedule of each class of equivalent ones, at most ``most``.
 
-    ``sample`` random schedules are executed after them, as a check that what was left out behaves
-    like what was executed.
+    ``sample`` of those that were left out are executed after them, drawn at random, as a check that
+    they behave like what was executed.
     """
 
     def __init__(self, most: int, *, sample: int = 0, seed: int = 0) -> None:
-        self._most = most
-        self._path: list[_Node] = []
-        self._executed = 0
+        super().__init__(most)
         self._stand_for = 0
         self._redundant = False
         self._repeated = 0
-        self._sample = sample
-        self._sampled = 0
-        self._sampling = False
+        self._waited = False
+        """Whether an actor ever waited for another: then not every order can be executed."""
+        self._sample = _Sample(sample, seed)
         self._over = False
-        self._dice = random.Random(seed)
 
     def begin(self) -> bool:
-        """Go back to the last state at which something is left to be chosen.
+        """The next class; after the last one, what was left out.
 
         Raises:
             ChaosError: there are more than ``most`` classes.
         """
         self._redundant = False
-        self._over = self._over or not self._back_up()
+        self._over = self._over or not super().begin()
         if self._over:
-            self._sampling = self._sampled < self._sample
-            self._sampled += self._sampling
-            return self._sampling
-        if self._executed + self._repeated == self._most:
+            return self._sample.begin()
+        if self._executed == self._most:
             raise too_many(self._most)
-        return True
-
-    def _back_up(self) -> bool:
-        if not self._path:
-            return not self._executed  # the first round; a round without a choice is the only one
-        while self._path and not self._path[-1].left:
-            self._path.pop()
-        if not self._path:
-            return False
-        self._path[-1].taken = self._path[-1].left[0]
         return True
 
     def choose(self, made: Sequence[Choice], name: str, options: tuple[str, ...]) -> str:
         """As the path says; at a new state the first option that is not asleep."""
-        if self._sampling:
-            return self._dice.choice(options)
-        step = len(made)
-        if step < len(self._path) and self._path[step].taken in options:
-            return self._path[step].taken
-        del self._path[step:]
-        asleep = self._asleep(made) if step else {}
+        if self._over:
+            return self._sample.choose(len(made), options)
+        return super().choose(made, name, options)
+
+    def _node(self, made: Sequence[Choice], name: str, options: tuple[str, ...]) -> Node:
+        asleep = self._asleep(made) if made else {}
         awake = [option for option in options if option not in asleep]
         # Where all are asleep, this schedule is like one that was executed: it is run to its end,
         # as half a round proves nothing, but not counted.
         self._redundant = self._redundant or not awake
         taken = (awake or options)[0]
-        # A choice of another kind is no actor's step: every option is wanted.
-        wanted = {taken} if name == GOES_ON else set(options)
-        self._path.append(_Node(options, asleep, wanted, taken=taken))
-        return taken
+        return Node(options, _with_it(taken, name, options), taken, asleep)
 
     def _asleep(self, made: Sequence[Choice]) -> dict[str, Choice]:
         before, step = self._path[len(made) - 1], made[-1]
@@ -115,28 +82,30 @@ class PartialOrder(Strategy):
 
     def end(self, schedule: Schedule) -> None:
         """Find the steps whose order could be turned round, and want that to be executed."""
-        if self._sampling:
+        if self._over:
+            self._sample.end(schedule)
             return
+        super().end(schedule)
         choices = schedule.choices
-        for node, choice in zip(self._path, choices, strict=False):
-            node.done[choice.taken] = choice
+        self._waited = self._waited or any(choice.waited for choice in choices)
         before = _happened_before(choices)
-        if self._redundant:
-            self._repeated += 1
-        else:
-            self._executed += 1
-            self._stand_for += _linear_extensions(choices, before)
+        known = len(choices) if self._strayed is None else self._strayed
         for later in range(len(choices)):
-            for earlier in range(later):
+            for earlier in range(min(later, known)):
                 if _race(earlier, later, choices, before):
                     self._want_turned(earlier, later, choices, before)
+        if self._strayed is not None:
+            return
+        if self._redundant:
+            self._executed -= 1
+            self._repeated += 1
+            return
+        self._stand_for += self._sample.learn(choices, before)
 
     def _want_turned(
-        self, earlier: int, later: int, choices: Sequence[Choice], before: Sequence[int]
+        self, earlier: int, later: int, choices: Sequence[Choice], before: _Before
     ) -> None:
         """Source sets: at the state before ``earlier``, one that can begin the turned order."""
-        if earlier >= len(self._path):
-            return
         node = self._path[earlier]
         apart = [k for k in range(earlier + 1, later) if not before[k] >> earlier & 1]
         turned = [*apart, later]
@@ -152,68 +121,142 @@ class PartialOrder(Strategy):
             return
         possible = [option for option in initials if option in node.options]
         # Who was not ready there waited for somebody: then any of the others may be the way.
-        node.wanted |= set(possible[-1:] or node.options)
+        node.wanted |= (
+            _with_it(possible[-1], GOES_ON, node.options) if possible else set(node.options)
+        )
 
     @property
     def account(self) -> str:
         """How many schedules there are, and how many were executed."""
-        if self._stand_for <= self._executed:
+        told = []
+        if self._stand_for > self._executed:
+            repeated = f", {self._repeated} more turned out to be like them" * bool(self._repeated)
+            count = f"at most {self._stand_for}" if self._waited else f"{self._stand_for}"
+            told.append(
+                f"{self._executed} schedules were run, which stand for {count}{repeated}: "
+                "the others differ only in the order of steps that touch nothing in common"
+            )
+        return "; ".join(filter(None, [*told, self._sample.account, super().account]))
+
+
+class _Sample:
+    """Schedules that were left out, drawn at random and executed."""
+
+    def __init__(self, most: int, seed: int) -> None:
+        self._most = most
+        self._dice = random.Random(seed)
+        self._classes: list[tuple[tuple[str, ...], _Before]] = []
+        self._sizes: list[int] = []
+        """How many of each class were left out."""
+        self._drawn: set[tuple[str, ...]] = set()
+        self._wanted: tuple[str, ...] = ()
+        self._strayed = 0
+
+    def learn(self, choices: Sequence[Choice], before: _Before) -> int:
+        """One of a class was executed; how many there are in it."""
+        size = _orders(before)(0)
+        if self._most and size > 1:
+            self._classes.append((tuple(choice.taken for choice in choices), before))
+            self._sizes.append(size - 1)
+        return size
+
+    def begin(self) -> bool:
+        if len(self._drawn) == min(self._most, sum(self._sizes)):
+            return False
+        while True:
+            taken, before = self._dice.choices(self._classes, self._sizes)[0]
+            self._wanted = tuple(taken[step] for step in _draw(before, self._dice))
+            if self._wanted != taken and self._wanted not in self._drawn:
+                self._drawn.add(self._wanted)
+                return True
+
+    def choose(self, step: int, options: tuple[str, ...]) -> str:
+        wanted = self._wanted[step : step + 1]
+        return wanted[0] if wanted and wanted[0] in options else options[0]
+
+    def end(self, schedule: Schedule) -> None:
+        self._strayed += str(schedule) != " ".join(self._wanted)
+
+    @property
+    def account(self) -> str:
+        if not self._drawn:
             return ""
-        repeated = f", {self._repeated} more turned out to be like them" if self._repeated else ""
-        sampled = f"; {self._sampled} of them were run at random" if self._sampled else ""
-        return (
-            f"{self._executed} schedules were run, which stand for {self._stand_for}{repeated}: "
-            "the others differ only in the order of steps that touch nothing in common"
-            f"{sampled}"
-        )
+        strayed = f", but {self._strayed} of these went another way" * bool(self._strayed)
+        return f"{len(self._drawn)} of them were run at random{strayed}"
 
 
-GOES_ON = "goes on"
-"""The name of the choice which actor goes on; the only one whose options may commute."""
+def _with_it(option: str, name: str, options: Sequence[str]) -> set[str]:
+    """What must be tried where this option is."""
+    if name != GOES_ON:  # no actor's step
+        return set(options)
+    return {other for other in options if actor_of(other) == actor_of(option) or _is_death(other)}
+
+
+def _is_death(option: str) -> bool:
+    return option.startswith(CRASH)
 
 
 def _conflict(one: Choice, other: Choice) -> bool:
     """Whether the order of two steps can matter."""
-    if one.actor == other.actor or one.name != GOES_ON or other.name != GOES_ON:
+    if one.actor == other.actor or not _may_be_turned(one, other):
         return True
     if one.touched is None or other.touched is None or (one.visible and other.visible):
         return True
     return any(mine.conflicts(theirs) for mine in one.touched for theirs in other.touched)
 
 
-def _happened_before(choices: Sequence[Choice]) -> list[int]:
+def _may_be_turned(one: Choice, other: Choice) -> bool:
+    """Whether two steps are of actors that go on at the same time."""
+    return one.name == other.name == GOES_ON and one.race == other.race
+
+
+def _happened_before(choices: Sequence[Choice]) -> _Before:
     """For each step, as bits, those that must come before it in every equivalent schedule."""
     before: list[int] = []
     for later, step in enumerate(choices):
         seen = 0
-        for earlier in range(later):
-            if _conflict(choices[earlier], step):
+        for earlier in reversed(range(later)):
+            if not seen >> earlier & 1 and _conflict(choices[earlier], step):
                 seen |= 1 << earlier | before[earlier]
         before.append(seen)
-    return before
+    return tuple(before)
 
 
-def _race(earlier: int, later: int, choices: Sequence[Choice], before: Sequence[int]) -> bool:
+def _race(earlier: int, later: int, choices: Sequence[Choice], before: _Before) -> bool:
     """Whether two conflicting steps are next to each other, and can be turned round."""
-    if choices[earlier].actor == choices[later].actor or not before[later] >> earlier & 1:
+    one, other = choices[earlier], choices[later]
+    if one.actor == other.actor or not _may_be_turned(one, other):
+        return False
+    if not before[later] >> earlier & 1:
         return False
     between = range(earlier + 1, later)
     return not any(before[k] >> earlier & 1 and before[later] >> k & 1 for k in between)
 
 
-def _linear_extensions(choices: Sequence[Choice], before: Sequence[int]) -> int:
-    """How many schedules are equivalent to this one, itself among them."""
-    everything = (1 << len(choices)) - 1
+def _orders(before: _Before) -> Callable[[int], int]:
+    """In how many orders the steps can be executed that are not among these (as bits)."""
+    everything = (1 << len(before)) - 1
 
     @cache
     def orders(done: int) -> int:
         if done == everything:
             return 1
-        ready = [
-            step
-            for step in range(len(choices))
-            if not done >> step & 1 and before[step] & ~done == 0
-        ]
-        return sum(orders(done | 1 << step) for step in ready)
+        return sum(orders(done | 1 << step) for step in _ready(before, done))
 
-    return orders(0)
+    return orders
+
+
+def _ready(before: _Before, done: int) -> list[int]:
+    return [
+        step for step in range(len(before)) if not done >> step & 1 and before[step] & ~done == 0
+    ]
+
+
+def _draw(before: _Before, dice: random.Random) -> list[int]:
+    """One of these orders, each as likely as the others."""
+    orders, done, drawn = _orders(before), 0, []
+    while ready := _ready(before, done):
+        weights = [orders(done | 1 << step) for step in ready]
+        drawn.append(dice.choices(ready, weights)[0])
+        done |= 1 << drawn[-1]
+    return drawn

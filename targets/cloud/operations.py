@@ -413,7 +413,7 @@ def _until(
             last = describe(found)
         if time.monotonic() >= deadline:
             raise ExpectationFailed(f"waited {scope.deadline_s:g} s for {what}; it is {last}")
-        time.sleep(scope.poll_s)
+        scope.sleep(scope.poll_s)
 
 
 def _until_gone(scope: Scope, what: str, look: Callable[[], dict[str, Any] | None]) -> None:

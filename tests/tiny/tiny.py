@@ -182,7 +182,8 @@ def wait(scope: Scope, parcel: Parcel, place: str) -> Any:
     waiting = Retrying(
         retry=retry_if_result(lambda found: found != place),
         stop=stop_after_delay(scope.deadline_s),
-        wait=wait_fixed(Tiny.limits.poll_s),
+        wait=wait_fixed(scope.poll_s),
+        sleep=scope.sleep,
     )
     try:
         return waiting(scope.client.ask, scope, "look", parcel)
