@@ -312,7 +312,7 @@ class Engine:
         self._say(stage, phase.value)
         self._perform(stage, gates, phase, injected)
         self._strike(trial, stage, injected)
-        self._look(stage, _MOMENT[phase])
+        stage.observe(_MOMENT[phase])
 
     def _arm(self, trial: Trial, stage: Stage, phase: Phase) -> list[Injected]:
         stage.begin(phase)
@@ -345,7 +345,7 @@ class Engine:
             self._wait_for_holds(stage, injected, step, number, last=last)
             if not self._take(stage, gates, step, phase, injected):
                 break
-            self._look(stage, f"after {step.label or step.operation}")
+            stage.observe(f"after {step.label or step.operation}")
         self._wait_for_holds(stage, injected)
         stage.end(phase.value)
 
@@ -648,11 +648,11 @@ class Engine:
             self._strike(trial, stage, injected)
             struck = _strikes_since(stage.history, began)
             if lost or self._is_down(stage, struck):
-                self._look(stage, "struck again")
+                stage.observe("struck again")
                 self._say(stage, "recover again")
                 self._bring_back(stage, gates)
         self._judge_lost(stage)
-        self._look(stage, "recovered")
+        stage.observe("recovered")
 
     def _bring_back(self, stage: Stage, gates: Gates, injected: Sequence[Injected] = ()) -> None:
         """Recover as the plan says; whatever fails, the rest of it is tried all the same."""
@@ -672,20 +672,12 @@ class Engine:
         services = [stage.services[name] for name in struck if name in stage.services]
         return any(service.state is not ServiceState.READY for service in services)
 
-    @staticmethod
-    def _look(stage: Stage, moment: str) -> None:
-        """Look at the world, if it stands still for a moment: it need not while work goes on."""
-        try:
-            stage.observe(moment)
-        except WorldMoved as error:
-            stage.history.add(Kind.WORLD, "world", moment, changes=[f"not seen: {error}"])
-
     def _settle(self, stage: Stage, moment: str) -> bool:
         self._say(stage, "settle")
         try:
             stage.target.settle(stage.deadline_s)
         except NotSettled as error:
-            self._look(stage, moment)
+            stage.observe(moment)
             stage.violate(Violation(SETTLES, moment, (str(error),)))
             return False
         try:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from chaos.action import Action
 from chaos.engine.stage import Stage
-from chaos.errors import ChaosError, WorldMoved
+from chaos.errors import ChaosError
 from chaos.failpoints.arm import Arm
 from chaos.fault import Strike
 from chaos.history import Kind
@@ -254,10 +254,7 @@ class Gates:
         stage = self._stage
         if not any(item.checked is Checked.ALWAYS for item in stage.invariants):
             return False
-        try:
-            return stage.observe(f"step {step}")
-        except WorldMoved:
-            return True
+        return stage.observe(f"step {step}")
 
     def _touched(self, runner: Runner, since: int) -> frozenset[Access] | None:
         """What was touched since, but for what the other actors did; None: not known."""
