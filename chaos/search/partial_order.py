@@ -93,12 +93,16 @@ class PartialOrder(Strategy):
         if step < len(self._path) and self._path[step].taken in options:
             return self._path[step].taken
         del self._path[step:]
+        if self._redundant:
+            return options[0]
         asleep = self._asleep(made) if step else {}
         awake = [option for option in options if option not in asleep]
-        # Where all are asleep, this schedule is like one that was executed: it is run to its end,
-        # as half a round proves nothing, but not counted.
-        self._redundant = self._redundant or not awake
-        taken = (awake or options)[0]
+        if not awake:
+            # This schedule is like one that was executed: it is run to its end, as half a round
+            # proves nothing, but neither counted nor varied from here on.
+            self._redundant = True
+            return options[0]
+        taken = awake[0]
         # A choice of another kind is no actor's step: every option is wanted.
         wanted = {taken} if name == GOES_ON else set(options)
         self._path.append(_Node(options, asleep, wanted, taken=taken))
@@ -195,7 +199,8 @@ def _happened_before(choices: Sequence[Choice]) -> list[int]:
 
 def _race(earlier: int, later: int, choices: Sequence[Choice], before: Sequence[int]) -> bool:
     """Whether two conflicting steps are next to each other, and can be turned round."""
-    if choices[earlier].actor == choices[later].actor or not before[later] >> earlier & 1:
+    # An actor may be held at several places at once, of which each can go on first.
+    if choices[earlier].taken == choices[later].taken or not before[later] >> earlier & 1:
         return False
     between = range(earlier + 1, later)
     return not any(before[k] >> earlier & 1 and before[later] >> k & 1 for k in between)
