@@ -60,18 +60,25 @@ class PartialOrder(Walk):
         """As the path says; at a new state the first option that is not asleep."""
         if self._over:
             return self._sample.choose(len(made), options)
+        if self._strayed is None and len(made) >= len(self._path):
+            # Where all are asleep, this schedule is like one that was executed: it is run to its
+            # end, as half a round proves nothing, but neither counted nor varied from here on.
+            self._redundant = self._redundant or not self._awake(made, options)
+            if self._redundant:
+                return options[0]
         return super().choose(made, name, options)
 
     def _node(self, made: Sequence[Choice], name: str, options: tuple[str, ...]) -> Node:
-        asleep = self._asleep(made) if made else {}
-        awake = [option for option in options if option not in asleep]
-        # Where all are asleep, this schedule is like one that was executed: it is run to its end,
-        # as half a round proves nothing, but not counted.
-        self._redundant = self._redundant or not awake
-        taken = (awake or options)[0]
-        return Node(options, _with_it(taken, name, options), taken, asleep)
+        taken = self._awake(made, options)[0]
+        return Node(options, _with_it(taken, name, options), taken, self._asleep(made))
+
+    def _awake(self, made: Sequence[Choice], options: tuple[str, ...]) -> list[str]:
+        asleep = self._asleep(made)
+        return [option for option in options if option not in asleep]
 
     def _asleep(self, made: Sequence[Choice]) -> dict[str, Choice]:
+        if not made:
+            return {}
         before, step = self._path[len(made) - 1], made[-1]
         known = {**before.asleep, **before.done}
         return {
@@ -89,7 +96,7 @@ class PartialOrder(Walk):
         choices = schedule.choices
         self._waited = self._waited or any(choice.waited for choice in choices)
         before = _happened_before(choices)
-        known = len(choices) if self._strayed is None else self._strayed
+        known = len(self._path) if self._strayed is None else self._strayed
         for later in range(len(choices)):
             for earlier in range(min(later, known)):
                 if _race(earlier, later, choices, before):
@@ -225,7 +232,8 @@ def _happened_before(choices: Sequence[Choice]) -> _Before:
 def _race(earlier: int, later: int, choices: Sequence[Choice], before: _Before) -> bool:
     """Whether two conflicting steps are next to each other, and can be turned round."""
     one, other = choices[earlier], choices[later]
-    if one.actor == other.actor or not _may_be_turned(one, other):
+    # An actor may be held at several places at once, of which each can go on first.
+    if one.taken == other.taken or not _may_be_turned(one, other):
         return False
     if not before[later] >> earlier & 1:
         return False

@@ -71,6 +71,47 @@ def test_pruning_misses_no_outcome_and_says_how_many_schedules_there_are(seed: i
     assert few._stand_for == len(every)
 
 
+@pytest.mark.parametrize("seed", range(100))
+def test_pruning_turns_round_what_one_actor_does_at_several_places(seed: int) -> None:
+    dice = random.Random(seed)
+    steps = {
+        lane: [dice.choice("rw") + dice.choice(" xy") for _ in range(dice.randint(1, 2))]
+        for lane in ["a@api", "a@compute", "b"]
+    }
+
+    def run(choices: Choices) -> str:
+        """As the gates do: ``a@api`` and ``a@compute`` while there are both, then ``a``."""
+        written: dict[str, str] = {}
+        left = {lane: list(does) for lane, does in steps.items()}
+        seen: list[str] = []
+        while ready := [lane for lane, does in left.items() if does]:
+            several = sum(lane.startswith("a@") for lane in ready) > 1
+            names = {lane if several else lane.partition("@")[0]: lane for lane in ready}
+            lane = names[choices.choose(GOES_ON, list(names))]
+            step = left[lane].pop(0)
+            what, writes = step[1], step[0] == "w"
+            seen.append(f"{lane} {step}={written.get(what, '')}")
+            if writes:
+                written[what] = f"{lane}{len(left[lane])}"
+            made = choices.schedule.choices[-1]
+            made.visible, made.touched = False, frozenset({Access(what, writes=writes)})
+        # What one actor did counts as one thing after the other, whichever place it was at.
+        return " ".join(sorted(seen, key=lambda what: what[0]))
+
+    def explored(by: Strategy) -> list[str]:
+        outcomes = []
+        while by.begin():
+            choices = Choices(by)
+            outcomes.append(run(choices))
+            by.end(choices.schedule)
+        return outcomes
+
+    few = PartialOrder(100_000)
+    every = explored(DepthFirst(100_000))
+    assert set(explored(few)) == set(every)
+    assert few._stand_for == len(every)
+
+
 def test_schedules_that_touch_nothing_in_common_are_executed_once() -> None:
     by = PartialOrder(1000)
     program = {"a": ["w x", "w x", "w x"], "b": ["w y", "w y", "w y"]}
