@@ -78,6 +78,8 @@ class Pausing(Hitting):
         """
         context = self.context
         context.wait_for(lambda: bool(context.hits_of(self.arm)) or self._is_over(None), None)
+        if self.arm.matched:  # somebody came before, and is being held
+            context.wait_for(lambda: bool(context.hits_of(self.arm)), context.deadline_s)
         hits = context.hits_of(self.arm)
         # Not reached before the step ended: the pause would hold nothing apart any more.
         if not hits or self._is_over(hits[0], before=True):

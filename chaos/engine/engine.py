@@ -794,7 +794,8 @@ def _strikes_since(history: History, number: int) -> dict[str, int]:
     for event in list(history)[number:]:
         hit = event.kind is Kind.HIT and event.data["action"] not in ("record", "pause")
         if hit or (event.kind is Kind.FAULT and event.data.get("dies", True)):
-            struck[event.lane] = min(event.at_ns, struck.get(event.lane, event.at_ns))
+            at_ns = event.data.get("began_ns", event.at_ns)
+            struck[event.lane] = min(at_ns, struck.get(event.lane, at_ns))
     return struck
 
 
