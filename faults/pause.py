@@ -129,6 +129,11 @@ class Pausing(Hitting):
         came = super().wait(deadline_s)
         return came and self._decided.wait(self.context.deadline_s) and self._held
 
+    @property
+    def coming(self) -> bool:
+        """Whether somebody is about to be held."""
+        return super().coming and not self._decided.is_set()
+
     def finish(self, deadline_s: float) -> None:
         """Nothing more: its own reaction has told of it."""
 

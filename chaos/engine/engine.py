@@ -586,6 +586,9 @@ class Engine:
                     continue
             if self._comes_round(stage, one, began_ns):
                 continue
+            stage.controller.catch_up()  # that all is at rest may be known before who was struck
+            if one.strike.coming and not late:
+                continue
             if not one.strike.wait(0):
                 return False
         one.strike.struck = True
