@@ -131,6 +131,11 @@ class Strike(ABC):
     def wait(self, deadline_s: float) -> bool:
         """Wait until it struck; False when it had not after ``deadline_s`` seconds."""
 
+    @property
+    def coming(self) -> bool:
+        """Whether its location was reached, and it strikes right now."""
+        return False
+
     @abstractmethod
     def missing(self) -> str:
         """What was waited for in vain, for the VACUOUS verdict; '' when it struck."""

@@ -28,7 +28,8 @@ class Kind(StrEnum):
     fail       ``client``   operation             ``operation``, ``error``, ``status``
     indeterminate ``client`` operation            ``operation``, ``error``
     hit        service      point alias           ``when``, ``action``, ``request``, ``thread``
-    fault      service      kind of fault         ``text``, and the fault's own facts
+    fault      service      kind of fault         ``text``, ``began_ns`` where it is told later,
+                                                  and the fault's own facts
     undo       service      kind of fault         ``text``
     service    service      started, ready, …     ``pid`` and other facts
     world      ``world``    moment                ``changes`` (list of sentences)

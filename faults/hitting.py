@@ -30,6 +30,11 @@ class Hitting(Strike):
         """Wait for the last of the hits."""
         return self.arm.wait(deadline_s, number=self.times) is not None
 
+    @property
+    def coming(self) -> bool:
+        """Whether the last call was let through to be struck: one that dies takes its time."""
+        return self.arm.matched >= self.calls and not self._wrong
+
     def finish(self, deadline_s: float) -> None:
         """Put each hit into the history."""
         for hit in self.arm.hits:

@@ -78,6 +78,8 @@ class Pausing(Hitting):
         """
         context = self.context
         context.wait_for(lambda: bool(context.hits_of(self.arm)) or self._is_over(None), None)
+        if self.arm.matched:  # somebody came before, and is being held
+            context.wait_for(lambda: bool(context.hits_of(self.arm)), context.deadline_s)
         hits = context.hits_of(self.arm)
         # Not reached before the step ended: the pause would hold nothing apart any more.
         if not hits or self._is_over(hits[0], before=True):
@@ -126,6 +128,11 @@ class Pausing(Hitting):
         """Wait for the hit, and whether it came before the step had ended."""
         came = super().wait(deadline_s)
         return came and self._decided.wait(self.context.deadline_s) and self._held
+
+    @property
+    def coming(self) -> bool:
+        """Whether somebody is about to be held."""
+        return super().coming and not self._decided.is_set()
 
     def finish(self, deadline_s: float) -> None:
         """Nothing more: its own reaction has told of it."""

@@ -7,6 +7,7 @@ the workload starts.
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from threading import Event
 from typing import Annotated, ClassVar
@@ -64,10 +65,12 @@ class OnService(Fault):
         if not alive:
             raise Vacuous(f"{self.word} `{self.service}` struck nothing: it was dead already.")
         for service in alive:
+            pid, began_ns = service.pid, time.monotonic_ns()
             self.strike_one(context, service)
             context.tell(
-                Kind.FAULT, service.name, self.word, f"{self.word} {service.name}", pid=service.pid
-            )
+                Kind.FAULT, service.name, self.word, f"{self.word} {service.name}",
+                pid=pid, began_ns=began_ns,
+            )  # fmt: skip
 
     @abstractmethod
     def strike_one(self, context: FaultContext, service: Service) -> None:

@@ -618,6 +618,9 @@ class Engine:
                     continue
             if self._comes_round(stage, one, began_ns):
                 continue
+            stage.controller.catch_up()  # that all is at rest may be known before who was struck
+            if one.strike.coming and not late:
+                continue
             if not one.strike.wait(0):
                 return False
         one.strike.struck = True
@@ -834,7 +837,8 @@ def _strikes_since(history: History, number: int) -> dict[str, int]:
     for event in list(history)[number:]:
         hit = event.kind is Kind.HIT and event.data["action"] not in ("record", "pause")
         if hit or (event.kind is Kind.FAULT and event.data.get("dies", True)):
-            struck[event.lane] = min(event.at_ns, struck.get(event.lane, event.at_ns))
+            at_ns = event.data.get("began_ns", event.at_ns)
+            struck[event.lane] = min(at_ns, struck.get(event.lane, at_ns))
     return struck
 
 
