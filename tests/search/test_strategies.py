@@ -11,9 +11,8 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.plan import Schedules
 from chaos.point import Access
-from chaos.schedule import Choices, ScheduleError, Strategy
+from chaos.schedule import GOES_ON, Choices, ScheduleError, Strategy
 from chaos.search import DepthFirst, PartialOrder, Pct, RandomWalk, Stated, strategy
-from chaos.search.partial_order import GOES_ON
 
 Program = dict[str, list[str]]
 """What each actor does: ``r x`` reads, ``w x`` writes, ``?x`` ends it if x was written."""
