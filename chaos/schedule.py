@@ -40,7 +40,8 @@ class Choice:
     ``touched`` is what was read and written before the next choice; None when that is not known,
     and it may have been anything. ``visible`` says whether an observer saw the world change.
     ``race`` numbers the races of a plan: steps of one never come before those of an earlier one.
-    ``waited``: some actor waited for another one meanwhile, as for a lock.
+    ``waited``: some actor waited for another one meanwhile, as for a lock; ``hidden``: and no
+    access tells for what.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Choice:
     visible: bool = True
     race: int = 0
     waited: bool = False
+    hidden: bool = False
 
     @property
     def actor(self) -> str:

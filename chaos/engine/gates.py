@@ -39,6 +39,9 @@ from chaos.plan import Location
 from chaos.point import Access
 from chaos.safety import procfs
 from chaos.schedule import CRASH, GOES_ON
+from chaos.target import ServiceState
+
+_STARTING = ServiceState.STARTING
 
 MOST_STEPS = 1000
 """A race of more is taken for one that never ends."""
@@ -306,7 +309,7 @@ class Gates:
         self._check_length(options)
         self._note_held(options)
         crashes = self._crashes(options)
-        unsure, waited = self._is_unsure(), self._is_waited_for()
+        unsure, blocked = self._is_unsure(), self._blocked()
         known = len(stage.history)
         taken = stage.choose(GOES_ON, [*options, *crashes])
         choice = stage.choices.schedule.choices[-1]
@@ -331,7 +334,11 @@ class Gates:
         else:
             waiting.release()
         self._wait_for_rest()
-        choice.waited = waited or self._is_waited_for()
+        if self._tells:
+            stage.controller.catch_up()  # what was touched before the last thing that is known
+        blocked += self._blocked()
+        choice.waited = bool(blocked)
+        choice.hidden = not all(blocked)
         choice.visible = self._observe(len(stage.choices.schedule))
         unsure = unsure or runner.serves or taken in crashes or self._is_unsure()
         unsure = unsure or any(map(self._disturbs, stage.history.since(known)))
@@ -382,10 +389,13 @@ class Gates:
     def _is_unsure(self) -> bool:
         """Whether somebody waits for what others do: which of their steps lets him go is hidden."""
         looking = (runner.looking and not runner.ended for runner in self._runners.values())
-        return self._is_waited_for() or any(looking) or bool(self._stage.parked())
+        return bool(self._blocked()) or any(looking) or bool(self._stage.parked())
 
-    def _is_waited_for(self) -> bool:
-        return any(runner.blocked for runner in self._runners.values())
+    def _blocked(self) -> list[bool]:
+        """For each actor who waits for another: whether the target tells for what."""
+        return [
+            self._stage.is_told(runner.label) for runner in self._runners.values() if runner.blocked
+        ]
 
     def _disturbs(self, event: Event) -> bool:
         """Whether a fault struck, or a service came or went: no access tells of that."""
@@ -510,8 +520,11 @@ class Gates:
     def _wait_until_none_moves(self) -> None:
         stage = self._stage
         limits = stage.target.limits
-        starting_s = limits.start_s if any(r.serves for r in self._runners.values()) else 0.0
-        until = time.monotonic() + stage.deadline_s + starting_s
+        patience_s = stage.deadline_s + max(
+            (limits.start_s + self.held_at_most_s(r.label) for r in self._runners.values()
+             if r.serves), default=0.0,
+        )  # fmt: skip
+        until = time.monotonic() + patience_s
         stillness = _Stillness(stage, self._ours)
         poll_s = limits.poll_s
         alone_since = None
@@ -526,7 +539,7 @@ class Gates:
                 names = ", ".join(runner.label for runner in moving)
                 raise ChaosError(
                     f"{names} neither came to a listed point nor ended within "
-                    f"{stage.deadline_s + starting_s:g} s, after "
+                    f"{patience_s:g} s, after "
                     f"{stage.choices.schedule or 'the start'}"
                 )
             # A look that waits in a way of its own never stands still.
@@ -636,6 +649,11 @@ class _Stillness:
         """How much has happened, but for hits that are nobody's: timers go on whatever happens."""
         return len(self._stage.history) - self._stage.hits + self._stage.moves
 
+    def _starts(self) -> bool:
+        """Whether a service is on its way up, and nobody is held there."""
+        starting = {s.name for s in self._stage.services.values() if s.state is _STARTING}
+        return bool(starting) and not starting & self._stage.holding()
+
     @property
     def left_s(self) -> float:
         """Seconds until the next look is worth it."""
@@ -643,20 +661,25 @@ class _Stillness:
 
     def seen(self, moving: Sequence[Runner]) -> bool:
         """Whether these actors wait inside calls that do not return, and nothing else moves."""
+        # A fault that holds somebody will let it go, and a service that starts will have started.
         acting = any(self._stage.is_held_up(runner.label, self._ours) for runner in moving)
-        if acting or self._count() != self._events:  # a fault that holds somebody will let it go
+        if acting or self._starts() or self._count() != self._events:
             self._start()
         if time.monotonic() < self._at + self._apart_s:
             return False
         services = [s.pid for s in self._stage.services.values() if s.pid]
-        busy = any(map(procfs.is_running, services))  # also one that the machine leaves waiting
+        # Also one that the machine leaves waiting; and our own threads, but for this one.
+        busy = any(map(procfs.is_running, services)) or procfs.is_running(
+            os.getpid(), but=threading.get_native_id()
+        )
+        self._stage.controller.catch_up()
         # One that was never seen, or whose thread has ended, is judged by the rest alone: its
         # client waits, and nothing moves.
         last = [self._stage.last_seen(runner.label) for runner in moving]
         now = self._stage.controller.whereabouts(hit for hit in last if hit is not None)
         # Our own looking does not count.
         cpu_ns = procfs.cpu_ns([os.getpid(), *services]) - time.thread_time_ns()
-        earlier, self._look = self._look, (self._events, now)
+        earlier, self._look = self._look, (self._count(), now)
         self._equal = self._equal + 1 if earlier == self._look else 0
         took_ns, self._cpu_ns = cpu_ns - self._cpu_ns, cpu_ns
         apart_ns = (time.monotonic() - self._at) * 1e9

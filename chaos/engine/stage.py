@@ -31,7 +31,7 @@ from chaos.plan import ON_SERVICE, STEPS, Location, Phase, Plan, Step
 from chaos.point import Access, AccessPoint, When
 from chaos.safety.undo import Entry, UndoLog
 from chaos.schedule import Choices
-from chaos.target import Service, Target
+from chaos.target import Service, ServiceState, Target
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +108,8 @@ class Stage:
     """Request id → actor."""
     _last: dict[str, Hit] = field(default_factory=dict)
     """Actor → where it was last seen."""
+    _wants: dict[str, tuple[Access, ...]] = field(default_factory=dict)
+    """Actor → what it was about to touch there."""
     _hits: dict[int, list[Hit]] = field(default_factory=lambda: defaultdict(list))
     """Arm → its hits so far; grows before the history tells of it."""
     arms: list[Arm] = field(default_factory=list)
@@ -241,6 +243,11 @@ class Stage:
     def _delayed_until_ns(self, hit: Hit) -> float:
         return hit.at_ns + self._delays.get(hit.arm, 0.0) * 1e9
 
+    def holding(self) -> set[str]:
+        """The services in which somebody is held now."""
+        hits = (hit for hits in list(self._hits.values()) for hit in tuple(hits))
+        return {hit.service for hit in hits if not hit.released}
+
     def parked(self) -> list[Hit]:
         """Everybody whom a fault holds until somebody else has done something."""
         return [hit for hit in self.hits_of(*self._parking) if not hit.released]
@@ -302,8 +309,10 @@ class Stage:
         self.moves += bool(actor)
         timer = self._note_timer(hit)
         access = self.watched.get(hit.arm)
+        self._wants[actor] = ()
         if access is not None:
             found = _read(access, hit)
+            self._wants[actor] = found or ()
             if timer and found is not None:  # it looks all the time, whatever anybody does
                 found = tuple(access for access in found if access.writes)
             self.accesses.append((hit.request or "", hit.at_ns, found))
@@ -331,6 +340,22 @@ class Stage:
         elif point is not None and point.every_s:
             self._timers.add(thread)
         return thread in self._timers
+
+    def is_told(self, actor: str) -> bool:
+        """Whether it is told for what an actor waits: where it was last seen, it said so.
+
+        That is something which another one has touched, or a service that is not there.
+        """
+        if any(service.state is not ServiceState.READY for service in self.services.values()):
+            return True
+        wanted = self._wants.get(actor, ())
+        others = [
+            access
+            for request, _, accesses in self.accesses
+            if self._actors.get(request) not in (actor, None)
+            for access in accesses or ()
+        ]
+        return any(mine.conflicts(theirs) for mine in wanted for theirs in others)
 
     def last_seen(self, actor: str) -> Hit | None:
         """The last hit of an actor, of whatever arm."""

@@ -68,13 +68,18 @@ def is_stopped(pid: int) -> bool:
     return found is not None and found[0] == "T"
 
 
-def is_running(pid: int) -> bool:
-    """Whether a thread of ``pid`` runs, could if the machine let it, or waits for a disk."""
+def is_running(pid: int, *, but: int = 0) -> bool:
+    """Whether a thread of ``pid`` runs, could if the machine let it, or waits for a disk.
+
+    ``but`` is a thread that does not count.
+    """
     try:
         threads = list((_PROC / str(pid) / "task").iterdir())
     except OSError:
         return False
     for thread in threads:
+        if thread.name == str(but):
+            continue
         with contextlib.suppress(OSError):  # it has ended meanwhile
             text = (thread / "stat").read_text(errors="replace")
             if text.rpartition(")")[2].split()[0] in "RD":

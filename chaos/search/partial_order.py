@@ -39,6 +39,8 @@ class PartialOrder(Walk):
         self._repeated = 0
         self._waited = False
         """Whether an actor ever waited for another: then not every order can be executed."""
+        self._blind = False
+        """Whether what the steps touched is not to be believed."""
         self._sample = _Sample(sample, seed)
         self._over = False
 
@@ -60,7 +62,7 @@ class PartialOrder(Walk):
         """As the path says; at a new state the first option that is not asleep."""
         if self._over:
             return self._sample.choose(len(made), options)
-        if self._strayed is None and len(made) >= len(self._path):
+        if not self._blind and self._strayed is None and len(made) >= len(self._path):
             # Where all are asleep, this schedule is like one that was executed: it is run to its
             # end, as half a round proves nothing, but neither counted nor varied from here on.
             self._redundant = self._redundant or not self._awake(made, options)
@@ -69,6 +71,8 @@ class PartialOrder(Walk):
         return super().choose(made, name, options)
 
     def _node(self, made: Sequence[Choice], name: str, options: tuple[str, ...]) -> Node:
+        if self._blind:
+            return Node(options, wanted=set(options), taken=options[0])
         taken = self._awake(made, options)[0]
         return Node(options, _with_it(taken, name, options), taken, self._asleep(made))
 
@@ -95,6 +99,12 @@ class PartialOrder(Walk):
         super().end(schedule)
         choices = schedule.choices
         self._waited = self._waited or any(choice.waited for choice in choices)
+        if not self._blind and any(choice.hidden for choice in choices):
+            self._begin_blind()
+            return
+        if self._blind:
+            for choice in choices:
+                choice.touched = None
         before = _happened_before(choices)
         known = len(self._path) if self._strayed is None else self._strayed
         for later in range(len(choices)):
@@ -108,6 +118,17 @@ class PartialOrder(Walk):
             self._repeated += 1
             return
         self._stand_for += self._sample.learn(choices, before)
+
+    def _begin_blind(self) -> None:
+        """Begin anew, with nothing left out: who waited for what nobody tells of touches it too.
+
+        Who came first may decide, in steps that seemed to have nothing in common.
+        """
+        self._blind = True
+        self._path.clear()
+        self._begun = False
+        self._executed = self._stand_for = self._repeated = self._tries = self._lost = 0
+        self._sample.forget()
 
     def _want_turned(
         self, earlier: int, later: int, choices: Sequence[Choice], before: _Before
@@ -143,6 +164,11 @@ class PartialOrder(Walk):
                 f"{self._executed} schedules were run, which stand for {count}{repeated}: "
                 "the others differ only in the order of steps that touch nothing in common"
             )
+        if self._blind:
+            told.append(
+                f"all of {self._executed} schedules were run: actors waited for each other, for "
+                "something that the target does not tell of"
+            )
         return "; ".join(filter(None, [*told, self._sample.account, super().account]))
 
 
@@ -166,6 +192,11 @@ class _Sample:
             self._classes.append((tuple(choice.taken for choice in choices), before))
             self._sizes.append(size - 1)
         return size
+
+    def forget(self) -> None:
+        """Nothing was left out."""
+        self._classes.clear()
+        self._sizes.clear()
 
     def begin(self) -> bool:
         if len(self._drawn) == min(self._most, sum(self._sizes)):

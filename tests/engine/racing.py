@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from chaos.plan import Injection, Plan, Step, inject, step, together
+from chaos.plan import Injection, Location, Plan, Step, inject, step, together
+from chaos.point import When
 from chaos.verdict import Outcome, Verdict
 from tests.conftest import Running
 
@@ -24,6 +25,11 @@ def claim(parcel: str, label: str, **more: object) -> Step:
 
 def send(parcel: str, to: str, label: str = "") -> Step:
     return step("parcel.send", parcel=parcel, to=to, label=label)
+
+
+def before(point: str, actor: str) -> Location:
+    """Where only this actor is struck."""
+    return Location(when=When.BEFORE, point=point, actor=actor)
 
 
 def race(
@@ -60,7 +66,7 @@ def passed(tiny: Running, plan: Plan, **how: str) -> list[str]:
 
 def stands_for(outcome: Outcome) -> int:
     """How many schedules a trial says that there are."""
-    told = re.search(r"stand for (\d+)", outcome.account)
+    told = re.search(r"stand for (?:at most )?(\d+)", outcome.account)
     return int(told[1]) if told else outcome.rounds
 
 
