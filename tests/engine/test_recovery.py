@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from chaos.operation import Operation, Scope
-from chaos.plan import inject, kill, reach, restart, start, step, together
+from chaos.plan import Step, inject, kill, reach, restart, start, step, together
 from chaos.target import ServiceState
 from chaos.verdict import Verdict
 from tests.conftest import Running
@@ -41,6 +41,21 @@ def broken(tiny: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 BREAK, MEND = step("carrier.break"), step("carrier.mend")
+
+
+# ---------------------------------------------------------------------- who comes back at once
+
+
+@pytest.mark.parametrize("again", [start, restart], ids=["start", "restart"])
+def test_a_service_that_crashed_can_be_started_again_by_the_workload(
+    tiny: Running, again: Callable[[str], Step]
+) -> None:
+    """It is dead when the workload goes on, and that it is back does not mean that it never was."""
+    arrives = step("parcel.wait", parcel="p", place="b")
+    during = (SEND, reach("before carry.put"), again("carrier"), arrives)
+    for _ in range(5):
+        outcome = tiny.run(plan(DIES, during=during))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
 
 
 # ---------------------------------------------------------------------- who does not come back
