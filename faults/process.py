@@ -64,10 +64,11 @@ class OnService(Fault):
         if not alive:
             raise Vacuous(f"{self.word} `{self.service}` struck nothing: it was dead already.")
         for service in alive:
-            self.strike_one(context, service)
+            # First: whoever sees its effect finds in the history what it comes from.
             context.tell(
                 Kind.FAULT, service.name, self.word, f"{self.word} {service.name}", pid=service.pid
             )
+            self.strike_one(context, service)
 
     @abstractmethod
     def strike_one(self, context: FaultContext, service: Service) -> None:
