@@ -109,6 +109,9 @@ class FaultContext(Protocol):
         Only steps of the phase that is under way count.
         """
 
+    def has_ended(self, service: str, since_ns: int) -> bool:
+        """Whether this service's process has ended since then; it may have been started again."""
+
     def reached(self, point: str) -> Sequence[Hit]:
         """Every time so far that the beginning of this point's function was reached, by anybody."""
 

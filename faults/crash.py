@@ -6,6 +6,7 @@ from chaos.action import Action
 from chaos.errors import ChaosError
 from chaos.fault import Fault, FaultContext, Strike
 from chaos.history import Kind
+from chaos.hit import Hit
 from chaos.plan import Location
 from faults.hitting import Hitting
 
@@ -22,10 +23,24 @@ class Crash(Fault):
 class Crashing(Hitting):
     """A crash has struck when the process has reached the point *and* is dead."""
 
-    def finish(self, deadline_s: float) -> None:
-        """Wait until the process that reported the hit is gone."""
+    def wait(self, deadline_s: float) -> bool:
+        """Wait for the hit, and the death that follows: who goes on may start the service again."""
+        if not super().wait(deadline_s):
+            return False
         for hit in self.arm.hits:
-            if not self.context.services[hit.service].wait_dead(deadline_s):
+            self._died(hit, self.context.deadline_s)
+        return True
+
+    def _died(self, hit: Hit, deadline_s: float) -> bool:
+        """Whether the service has ended since; it may be there again."""
+        return self.context.wait_for(
+            lambda: self.context.has_ended(hit.service, hit.at_ns), deadline_s
+        )
+
+    def finish(self, deadline_s: float) -> None:
+        """Make sure that the process that reported the hit is gone."""
+        for hit in self.arm.hits:
+            if not self._died(hit, deadline_s):
                 raise ChaosError(
                     f"{hit.service} reached `{self.at}` and was to die there, but lives "
                     f"{deadline_s:g} s later"

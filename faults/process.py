@@ -65,12 +65,12 @@ class OnService(Fault):
         if not alive:
             raise Vacuous(f"{self.word} `{self.service}` struck nothing: it was dead already.")
         for service in alive:
-            pid, began_ns = service.pid, time.monotonic_ns()
-            self.strike_one(context, service)
+            # First: whoever sees its effect finds in the history what it comes from.
             context.tell(
                 Kind.FAULT, service.name, self.word, f"{self.word} {service.name}",
-                pid=pid, began_ns=began_ns,
+                pid=service.pid, began_ns=time.monotonic_ns(),
             )  # fmt: skip
+            self.strike_one(context, service)
 
     @abstractmethod
     def strike_one(self, context: FaultContext, service: Service) -> None:

@@ -451,14 +451,16 @@ class Engine:
 
     def _on_service(self, stage: Stage, step: Step, phase: Phase, deadline_s: float | None) -> bool:
         """Do it to every service that matches, whatever becomes of the others."""
-        came_up = True
+        came_up, began = True, len(stage.history)
         for service in stage.matching(str(step.arguments["service"])):
             if step.operation in (KILL, RESTART):
                 stage.kill(service)
             if step.operation != KILL:
                 came_up = self._start(stage, service, f"{phase} {step}", deadline_s) and came_up
         if phase is not Phase.RECOVER:
-            self._judge_lost(stage)
+            # Who was struck while it came up is brought back later: that attempt counts.
+            struck = _strikes_since(stage.history, began)
+            return self._judge_lost(stage, before_ns=min(struck.values(), default=inf))
         return came_up
 
     @staticmethod
@@ -480,12 +482,16 @@ class Engine:
         return True
 
     @staticmethod
-    def _judge_lost(stage: Stage, before_ns: float = inf) -> None:
-        """Who did not come up is a finding; after ``before_ns`` it was no fair attempt."""
-        for lost in stage.lost:
-            if lost.at_ns < before_ns:
-                stage.violate(Violation(SERVICES_RETURN, lost.moment, (lost.why,)))
+    def _judge_lost(stage: Stage, before_ns: float = inf) -> bool:
+        """Who did not come up is a finding; after ``before_ns`` it was no fair attempt.
+
+        False when there is a finding.
+        """
+        findings = [lost for lost in stage.lost if lost.at_ns < before_ns]
+        for lost in findings:
+            stage.violate(Violation(SERVICES_RETURN, lost.moment, (lost.why,)))
         stage.lost.clear()
+        return not findings
 
     def _together(
         self,

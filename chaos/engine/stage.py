@@ -287,6 +287,13 @@ class Stage:
         """
         return self._ended.get(step)
 
+    def has_ended(self, service: str, since_ns: int) -> bool:
+        """Whether this service's process has ended since then; it may have been started again."""
+        return any(
+            event.name == "exited" and event.lane == service and event.at_ns >= since_ns
+            for event in self.history.of(Kind.SERVICE)
+        )
+
     def reached(self, point: str) -> list[Hit]:
         """Every time so far that the beginning of this point's function was reached."""
         return [

@@ -25,7 +25,11 @@ def clean_up(scope: Scope, settle: Callable[[float], None]) -> None:
         servers = [found["id"] for found in operations.listed(client.compute, "servers")]
         volumes = [found["id"] for found in operations.listed(client.block_storage, "volumes")]
         ports = [found["id"] for found in operations.listed(client.network, "ports")]
-    by_id = replace(scope, made={key: key for key in (*servers, *volumes)})
+    by_id = replace(
+        scope,
+        made={operations.made("servers", key): key for key in servers}
+        | {operations.made("volumes", key): key for key in volumes},
+    )
     for server in servers:
         operations.delete_server(by_id, server)
     settle(scope.deadline_s)

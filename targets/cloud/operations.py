@@ -1,8 +1,8 @@
 """What a user of a compute cloud does, through the real ``openstacksdk``.
 
 A plan calls servers and volumes by names of its own; the ids that the cloud gave are kept in
-``scope.made``. A thing whose creation was never answered is looked for by its name among all that
-the user has; when it is not there it does not exist.
+``scope.made``, by kind and name. A thing whose creation was never answered is looked for by its
+name among all that the user has; when it is not there it does not exist.
 
 Waits poll the interface, as clients do, and end at the scope's deadline; a look whose answer was
 lost is repeated until then. What only looks does so by plain GET, through the SDK's lowest layer:
@@ -89,7 +89,7 @@ def create_server(
             ),
         ]
     server = scope.client.compute.create_server(**request)
-    scope.made[name] = server.id
+    scope.made[made("servers", name)] = server.id
     if wait:
         wait_server(scope, name, wait)
     return {"id": server.id}
@@ -229,7 +229,7 @@ def expect_server(
 def create_volume(scope: Scope, name: NewVolume, size: int = 1) -> dict[str, Any]:
     """Create an empty volume of ``size`` GiB and wait until it is available."""
     volume = scope.client.block_storage.create_volume(name=name, size=size)
-    scope.made[name] = volume.id
+    scope.made[made("volumes", name)] = volume.id
     wait_volume(scope, name, "available")
     return {"id": volume.id}
 
@@ -308,12 +308,18 @@ def expect_volume(
 
 def _find(scope: Scope, proxy: Any, collection: str, name: str) -> str | None:
     """Return the id of what the plan calls ``name``; None when there is no such thing."""
-    if name not in scope.made:
+    key = made(collection, name)
+    if key not in scope.made:
         for found in listed(proxy, collection):
             if name in (found["name"], found["id"]):
-                scope.made[name] = found["id"]
+                scope.made[key] = found["id"]
                 break
-    return scope.made.get(name)
+    return scope.made.get(key)
+
+
+def made(collection: str, name: str) -> str:
+    """Under what ``scope.made`` keeps an id: a server and a volume may have the same name."""
+    return f"{collection}/{name}"
 
 
 def _server_id(scope: Scope, name: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from chaos.history import Kind
 from chaos.operation import Operation, Scope
-from chaos.plan import inject, kill, reach, restart, start, step, together
+from chaos.plan import Step, inject, kill, reach, restart, start, step, together
 from chaos.target import ServiceState
 from chaos.verdict import Verdict
 from tests.conftest import Running
@@ -41,6 +42,35 @@ def broken(tiny: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 BREAK, MEND = step("carrier.break"), step("carrier.mend")
+
+
+# ---------------------------------------------------------------------- who comes back at once
+
+
+@pytest.mark.parametrize("again", [start, restart], ids=["start", "restart"])
+def test_a_service_that_crashed_can_be_started_again_by_the_workload(
+    tiny: Running, again: Callable[[str], Step]
+) -> None:
+    """It is dead when the workload goes on, and that it is back does not mean that it never was."""
+    arrives = step("parcel.wait", parcel="p", place="b")
+    during = (SEND, reach("before carry.put"), again("carrier"), arrives)
+    for _ in range(5):
+        outcome = tiny.run(plan(DIES, during=during))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+
+
+def test_a_start_that_a_fault_cuts_off_is_no_finding_in_the_workload_either(tiny: Running) -> None:
+    """The carrier dies again as it comes up; the workload goes on, and starts it once more."""
+    again = inject("crash", at="before recover.finish")
+    during = (
+        SEND, reach("before carry.put"), start("carrier"),
+        reach("before recover.finish"), start("carrier"),
+        step("parcel.make", name="q", place="a"),
+    )  # fmt: skip
+    outcome = tiny.run(plan(DIES, again, name="dies-as-it-starts", during=during))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+    events = tiny.journal.events(tiny.journal.trials()[-1].id, 1)
+    assert [e.data["arguments"] for e in events if e.kind is Kind.INVOKE][-1]["name"] == "q"
 
 
 # ---------------------------------------------------------------------- who does not come back
@@ -164,8 +194,9 @@ def test_who_ends_of_an_error_in_its_recovery_is_recovered_again(tiny: Running) 
 
 def test_a_service_that_is_killed_from_outside_while_it_recovers(tiny: Running) -> None:
     killed = inject("kill", at="before recover.take", service="carrier", phase="recover")
-    outcome = tiny.run(plan(DIES, killed, during=(SEND,), then=(ARRIVED,)))
-    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+    for _ in range(10):
+        outcome = tiny.run(plan(DIES, killed, during=(SEND,), then=(ARRIVED,)))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
 
 
 def test_a_service_that_is_frozen_while_another_recovers(tiny: Running) -> None:

@@ -204,6 +204,15 @@ def test_a_server_deleted_while_it_boots_leaves_nothing(target: Embedded, do: Do
     assert resources(settled(target)) == []
 
 
+def test_a_server_and_a_volume_may_have_the_same_name(target: Embedded, do: Do) -> None:
+    do("server.create", "same", networks="none")
+    do("volume.create", "same")
+    assert do("server.delete", "same")["status"] == 204
+    do("server.wait_gone", "same")
+    settled(target)
+    do("volume.expect", "same", status="available")
+
+
 def test_a_user_can_clean_up_everything(target: Embedded, do: Do, scope: Scope) -> None:
     do("volume.create", "data")
     do("volume.create", "spare")
@@ -344,16 +353,16 @@ def test_a_delete_is_carried_out_when_its_compute_is_back(target: Embedded, do: 
 @pytest.fixture
 def rebooting(do: Do, scope: Scope) -> str:
     """A server that is being rebooted, and takes a second to ignore that it is asked to."""
-    scope.made["deaf"] = scope.client.compute.create_server(
+    made = scope.client.compute.create_server(
         name="deaf",
         flavor_id="1",
         image_id=scope.client.image.find_image("cirros", ignore_missing=False).id,
         networks="none",
         metadata={"ignores_acpi": "true"},
-    ).id
+    )
     do("server.wait", "deaf", "ACTIVE")
     do("server.reboot", "deaf")
-    return scope.made["deaf"]
+    return str(made.id)
 
 
 def test_the_work_of_a_request_goes_on_after_its_answer(target: Embedded, rebooting: str) -> None:
