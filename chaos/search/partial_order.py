@@ -165,8 +165,13 @@ class PartialOrder(Strategy):
             return ""
         repeated = f", {self._repeated} more turned out to be like them" if self._repeated else ""
         sampled = f"; {self._sampled} of them were run at random" if self._sampled else ""
+        ran = (
+            "1 schedule was run, which stands"
+            if self._executed == 1
+            else (f"{self._executed} schedules were run, which stand")
+        )
         return (
-            f"{self._executed} schedules were run, which stand for {self._stand_for}{repeated}: "
+            f"{ran} for {self._stand_for}{repeated}: "
             "the others differ only in the order of steps that touch nothing in common"
             f"{sampled}"
         )
