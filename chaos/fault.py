@@ -127,6 +127,8 @@ class Strike(ABC):
 
     struck: bool = False
     """Whether :meth:`wait` has returned True."""
+    own_step: bool = False
+    """Whether the step that a hold waits for has begun with nobody held: only it can bring one."""
     calls: int = 1
     """How many times its location must be reached until it has struck."""
 

@@ -90,14 +90,17 @@ class Pausing(Hitting):
         context.tell(
             Kind.FAULT, hit.service, "pause", f"{hit.service} is held {self.at}", pid=hit.pid
         )
-        self._held = True
-        self._decided.set()
+        own = self.own_step
+        if not own:
+            self._held = True
+            self._decided.set()
         # Less than a client's patience, so that a step which waits for the held one cannot end by
         # giving up just before we say that it never would.
         patience_s = context.deadline_s / 2
         over = context.wait_for(lambda: self._is_over(hit), patience_s)
         hit.release()
         context.tell(Kind.UNDO, hit.service, "pause", f"{hit.service} goes on {self.at}")
+        self._decided.set()
         if not over and self.sign is not None:
             raise ChaosError(
                 f"{hit.service} was held {self.at} for {patience_s:g} s, but nobody came to "
@@ -141,5 +144,10 @@ class Pausing(Hitting):
         """That the point was not reached, or too late."""
         if self._held or not self._decided.is_set():
             return super().missing()
+        if self.own_step and self.arm.hits:
+            return (
+                f"Nobody was held `{self.at}` when `{self._sign}` began. That step itself leads "
+                "there, sooner or later than it ends: a pause has to end with a later step."
+            )
         told = f"Nobody whom it concerns came to `{self.at}` before `{self._sign}` had ended."
         return " ".join([told, *self.seen_elsewhere()])

@@ -389,8 +389,18 @@ class Engine:
             else:
                 names = {step.label, step.operation, *(a.label for a in step.steps)}
                 due = number > 0 and (until in names or (until == stage.phase and last))
-            if due:
-                self._struck(stage, one)
+            held = due and self._struck(stage, one)
+            if step is not None and not held and self._is_own(stage, one, step):
+                one.strike.own_step = True
+
+    @staticmethod
+    def _is_own(stage: Stage, one: Injected, step: Step) -> bool:
+        """Whether nobody but the very step that a hold waits for can bring it."""
+        at = one.injection.at
+        if at is None or step.operation == TOGETHER or stage.phase is Phase.RECOVER:
+            return False
+        timer = one.injection.within or stage.target.points[at.point].every_s
+        return not timer and one.strike.holds_until in (step.label, step.operation)
 
     def _let_others_be_held(
         self, stage: Stage, injected: Sequence[Injected], step: Step, actor: str, *, last: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chaos.engine.stage import Stage
 from chaos.errors import ChaosError
 from chaos.history import Kind
 from chaos.plan import Location, inject, step
@@ -62,8 +63,7 @@ def test_it_dies_the_nth_time_counted_over_its_lives(tiny: Running) -> None:
 def test_a_process_that_is_to_die_and_lives_is_an_error(
     tiny: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    carrier = tiny.session.words.target.services["carrier"]
-    monkeypatch.setattr(type(carrier), "wait_dead", lambda service, deadline_s: False)
+    monkeypatch.setattr(Stage, "has_ended", lambda stage, service, since_ns: False)
     outcome = tiny.run(plan(inject("crash", at="before carry.put"), during=(SEND,), settle=0.5))
     monkeypatch.undo()
     assert outcome.verdict is Verdict.ERROR

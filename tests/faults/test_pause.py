@@ -10,7 +10,7 @@ import pytest
 
 from chaos.history import Kind
 from chaos.operation import Operation, Scope
-from chaos.plan import Location, actor, inject, reach, start, step, together
+from chaos.plan import Location, Step, actor, inject, reach, start, step, together
 from chaos.point import When
 from chaos.verdict import Outcome, Verdict
 from tests.conftest import Running
@@ -89,6 +89,18 @@ def test_nobody_waits_for_a_hold_that_nothing_can_bring(tiny: Running) -> None:
     assert outcome.verdict is Verdict.VACUOUS
     assert "came to `before carry.take` before `parcel.drop` had ended" in outcome.reason
     assert time.monotonic() - began < tiny.session.words.target.limits.settle_s
+
+
+@pytest.mark.parametrize("first", [(), (OTHER,)], ids=["alone", "after another"])
+def test_a_step_cannot_bring_the_hold_that_it_ends(tiny: Running, first: tuple[Step, ...]) -> None:
+    """What a step causes goes on beside it: whether that is held before the step ends is luck."""
+    held = inject("pause", at="before carry.take", until="parcel.send")
+    for _ in range(20):
+        outcome = tiny.run(plan(held, during=(*first, SEND, ARRIVED)))
+        assert outcome.verdict is Verdict.VACUOUS
+        assert "before `parcel.send` had ended" in outcome.reason or (
+            "Nobody was held `before carry.take` when `parcel.send` began" in outcome.reason
+        )
 
 
 # ---------------------------------------------------------------------- at the same time

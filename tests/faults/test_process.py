@@ -39,21 +39,21 @@ def test_a_service_that_is_killed_at_once_is_down_while_the_workload_goes_on(
 ) -> None:
     assert passed(tiny.run(plan(inject("kill", service="carrier"), name="kill", during=(SEND,))))
     assert life(tiny, "carrier") == [
-        "carrier killed", "carrier exited", "carrier kill", "carrier started", "carrier ready",
+        "carrier kill", "carrier killed", "carrier exited", "carrier started", "carrier ready",
     ]  # fmt: skip
 
 
 def test_a_service_that_is_frozen_at_once_goes_on_where_it_was(tiny: Running) -> None:
     frozen = inject("freeze", service="carrier")
     assert passed(tiny.run(plan(frozen, name="freeze", during=(SEND,), then=(ARRIVED,))))
-    assert life(tiny, "carrier") == ["carrier frozen", "carrier freeze", "carrier thawed"]
+    assert life(tiny, "carrier") == ["carrier freeze", "carrier frozen", "carrier thawed"]
 
 
 def test_a_service_that_is_restarted_at_once_is_there_for_the_workload(tiny: Running) -> None:
     again = inject("restart", service="desk")
     assert passed(tiny.run(plan(again, name="restart", then=(ARRIVED,))))
     assert life(tiny, "desk") == [
-        "desk killed", "desk exited", "desk started", "desk ready", "desk restart",
+        "desk restart", "desk killed", "desk exited", "desk started", "desk ready",
     ]  # fmt: skip
 
 

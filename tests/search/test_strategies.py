@@ -116,7 +116,7 @@ def test_schedules_that_touch_nothing_in_common_are_executed_once() -> None:
     by = PartialOrder(1000)
     program = {"a": ["w x", "w x", "w x"], "b": ["w y", "w y", "w y"]}
     assert len(explore(program, by)) == 1
-    assert "1 schedules were run, which stand for 20" in by.account
+    assert "1 schedule was run, which stands for 20" in by.account
 
 
 def test_a_target_that_does_not_tell_has_every_schedule_executed() -> None:
