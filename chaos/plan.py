@@ -7,6 +7,7 @@ so what a plan prints can be run again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -281,6 +282,9 @@ class Schedules(Model):
         return {name: v for name, v in values.items() if v != fields[name].default}
 
 
+_NAME = re.compile(r"[\w.-]+")
+
+
 class Plan(Model):
     """A whole fault plan; see the module's docstring and ``docs/plans.md``."""
 
@@ -324,6 +328,11 @@ class Plan(Model):
                 raise PydanticCustomError(
                     "label", "two steps are called `{label}`", {"label": label}
                 )
+            if not _NAME.fullmatch(label):  # a schedule is text: `first second@api crash:first`
+                raise PydanticCustomError(
+                    "label", "a step cannot be called `{label}`: write letters, digits, `_`, `.`, "
+                    "`-`", {"label": label},
+                )  # fmt: skip
         return self
 
     @property

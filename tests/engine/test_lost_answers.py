@@ -137,3 +137,22 @@ def test_an_assertion_that_ends_unexpectedly_fails(
     outcome = tiny.run(plan(delay, during=(MOVE, step("wrong"))))
     assert outcome.violated == ("steps-succeed",)
     assert "wrong ended unexpectedly: ZeroDivisionError: of a client library" in outcome.reason
+
+
+def test_what_was_made_is_known_though_the_answer_was_lost(tiny: Running) -> None:
+    """It is there, can be used, and is cleaned up."""
+    made = step("parcel.make", name="q", place="a")
+    move = step("parcel.move", parcel="q", to="b")
+    there = step("parcel.expect", parcel="q", place="b")
+    dies = inject("crash", at="after desk.make")
+    outcome = tiny.run(plan(dies, given=(), during=(made,), then=(move, there)))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
+
+
+def test_what_was_not_made_is_missed_where_it_is_used(tiny: Running) -> None:
+    made = step("parcel.make", name="q", place="a")
+    gone = step("parcel.drop", parcel="q")
+    dies = inject("crash", at="before desk.make")
+    outcome = tiny.run(plan(dies, given=(), during=(made,), then=(gone,)))
+    assert outcome.violated == ("steps-succeed",)
+    assert "there is no parcel q" in outcome.reason

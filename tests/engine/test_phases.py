@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from pydantic import ValidationError
 
 from chaos.engine.stage import Stage
 from chaos.errors import WorldMoved
@@ -309,6 +310,12 @@ def test_a_name_that_means_nothing_is_told_before_anything_runs(
         tiny.run(Plan.model_validate({**plan(LATE).document(), **_document(parts)}))
     assert told in str(error.value)
     assert len(tiny.journal.trials()) == trials
+
+
+@pytest.mark.parametrize("label", ["the first", "first@api", "crash:first", "first'"])
+def test_a_label_that_a_schedule_could_not_tell_is_refused(label: str) -> None:
+    with pytest.raises(ValidationError, match="a step cannot be called"):
+        plan(LATE, during=(MOVE.model_copy(update={"label": label}),))
 
 
 def _document(parts: dict[str, object]) -> dict[str, object]:

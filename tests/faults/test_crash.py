@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
-from chaos.engine.stage import Stage
 from chaos.errors import ChaosError
+from chaos.fault import Armed, FaultContext
 from chaos.history import Kind
 from chaos.plan import Location, inject, step
 from chaos.point import When
 from chaos.verdict import Verdict
+from faults.crash import Crashing
 from tests.conftest import Running
 from tests.tiny.plans import MOVE, PARCEL, SEND, plan
 
@@ -60,12 +64,26 @@ def test_it_dies_the_nth_time_counted_over_its_lives(tiny: Running) -> None:
     assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")
 
 
-def test_a_process_that_is_to_die_and_lives_is_an_error(
-    tiny: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Stage, "has_ended", lambda stage, service, since_ns: False)
-    outcome = tiny.run(plan(inject("crash", at="before carry.put"), during=(SEND,), settle=0.5))
-    monkeypatch.undo()
-    assert outcome.verdict is Verdict.ERROR
-    assert "carrier reached `before carry.put` and was to die there, but lives" in outcome.reason
-    assert ChaosError.__name__ in outcome.reason
+class Undying:
+    """A context in which nobody ever dies."""
+
+    deadline_s = 0.0
+
+    @property
+    def services(self) -> dict[str, Undying]:
+        return {"carrier": self}
+
+    def wait_dead(self, deadline_s: float) -> bool:
+        return False
+
+    def wait_for(self, happened: object, deadline_s: float | None) -> bool:
+        return False
+
+
+def test_a_process_that_is_to_die_and_lives_is_an_error() -> None:
+    hit = SimpleNamespace(service="carrier", pid=1, at_ns=0)
+    arm = cast(Armed, SimpleNamespace(hits=(hit,)))
+    at = Location(when=When.BEFORE, point="carry.put")
+    crashing = Crashing(cast(FaultContext, Undying()), arm, at, "crash")
+    with pytest.raises(ChaosError, match="reached `before carry.put` and was to die there, but"):
+        crashing.finish(0.0)
