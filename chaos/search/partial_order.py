@@ -160,9 +160,12 @@ class PartialOrder(Walk):
         if self._stand_for > self._executed:
             repeated = f", {self._repeated} more turned out to be like them" * bool(self._repeated)
             count = f"at most {self._stand_for}" if self._waited else f"{self._stand_for}"
+            ran = f"{self._executed} schedules were run, which stand"
+            if self._executed == 1:
+                ran = "1 schedule was run, which stands"
             told.append(
-                f"{self._executed} schedules were run, which stand for {count}{repeated}: "
-                "the others differ only in the order of steps that touch nothing in common"
+                f"{ran} for {count}{repeated}: the others differ only in the order of steps that "
+                "touch nothing in common"
             )
         if self._blind:
             told.append(
