@@ -144,7 +144,7 @@ def test_moves_of_different_parcels_are_run_once(tiny: Running) -> None:
         "moves", *moves, points=("before desk.move",), given=given, invariants=("recoverable",)
     )
     assert passed(tiny, plan) == ["u v"]
-    assert "1 schedules were run, which stand for 2" in tiny.outcome.account
+    assert "1 schedule was run, which stands for 2" in tiny.outcome.account
 
 
 def test_what_an_observer_could_tell_apart_is_not_left_out(tiny: Running) -> None:
