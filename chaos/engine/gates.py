@@ -206,6 +206,7 @@ class Gates:
         choice = stage.choices.schedule.choices[-1]
         runner, waiting = options[taken.removeprefix(CRASH)]
         runner.steps += 1
+        freed = {other.label for other in self._runners.values() if other.blocked}
         for other in self._runners.values():
             other.blocked = False
         self._granted_ns = time.monotonic_ns()
@@ -232,7 +233,7 @@ class Gates:
         changed = self._observe(len(stage.choices.schedule))
         choice.visible = changed
         if self._tells and taken not in crashes:
-            choice.touched = self._touched(runner, seen)
+            choice.touched = self._touched(runner, seen, freed)
 
     def _note_passed(self, runner: Runner, hit: Hit) -> None:
         for gate in self._gates:
@@ -256,12 +257,16 @@ class Gates:
             return False
         return stage.observe(f"step {step}")
 
-    def _touched(self, runner: Runner, since: int) -> frozenset[Access] | None:
-        """What was touched since, but for what the other actors did; None: not known."""
+    def _touched(self, runner: Runner, since: int, freed: set[str]) -> frozenset[Access] | None:
+        """What was touched since, but for what the other actors did; None: not known.
+
+        Those who had waited may have gone on by this step: what they do then belongs to it too, and
+        its order with what they did before matters.
+        """
         others = {
             request
             for other in self._runners.values()
-            if other is not runner
+            if other is not runner and other.label not in freed
             for request in self._stage.requests[other.label]
         }
         mine = [
@@ -271,7 +276,10 @@ class Gates:
         ]
         if not self._stage.requests[runner.label] or None in mine:
             return None
-        return frozenset(access for accesses in mine for access in accesses or ())
+        if any(one.blocked for one in self._runners.values()):
+            freed = set(self._runners)  # whose next step is another one now: it may let this go on
+        moved = {Access(f"actor/{label}", writes=True) for label in {runner.label, *freed}}
+        return frozenset(moved.union(*(accesses or () for accesses in mine)))
 
     # ------------------------------------------------------------------ rest
 
