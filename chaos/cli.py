@@ -411,6 +411,11 @@ def points(target: str, word: str) -> None:
         raise ChaosError(f"no word of this target contains `{word}`; {hint}")
 
 
+def _journal(path: Path) -> Path:
+    """The journal at a path, which may be that of a results folder."""
+    return path / "journal.sqlite" if path.is_dir() else path
+
+
 @main.command(short_help="Render a journal again, also one that a killed run left.")
 @click.argument(
     "journal", type=click.Path(path_type=Path), default=DEFAULT_RESULTS / "journal.sqlite"
@@ -425,6 +430,7 @@ def report(journal: Path, kind: str, output: Path | None) -> None:
     from chaos.language import catalogue
 
     render = catalogue.report(kind)
+    journal = _journal(journal)
     path = output or journal.parent / FILES.get(kind, f"report.{kind}")
     with Journal(journal, readonly=True) as opened:
         render(opened, path)
@@ -452,7 +458,7 @@ def replay(trial: str, journal: Path, emit: bool, results: Path) -> None:
     from chaos.journal import Journal
     from chaos.language.loader import parse
 
-    with Journal(journal, readonly=True) as opened:
+    with Journal(_journal(journal), readonly=True) as opened:
         found = [t for t in opened.trials() if t.id.startswith(trial)]
         if len(found) != 1:
             every = [f"{t.id} ({t.title_of_case})" for t in opened.trials()]

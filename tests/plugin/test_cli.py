@@ -78,9 +78,10 @@ def test_a_report_can_be_rendered_again(tmp_path: Path) -> None:
     chaos("run", PLAN, "--no-bugs", cwd=tmp_path)
     report = tmp_path / "chaos-results/report.html"
     first = report.read_text()
-    report.unlink()
-    chaos("report", cwd=tmp_path)
-    assert report.read_text() == first
+    for journal in ((), ("chaos-results",), ("chaos-results/journal.sqlite",)):
+        report.unlink(missing_ok=True)
+        chaos("report", *journal, cwd=tmp_path)
+        assert report.read_text() == first
 
 
 def test_validate_exits_2_and_names_the_line(tmp_path: Path) -> None:
