@@ -111,7 +111,7 @@ class Walk(Strategy):
             return
         self._tries = 0
         self._executed += 1
-        for node, choice in zip(self._path, schedule, strict=True):
+        for node, choice in zip(self._path, schedule, strict=False):
             node.do(choice)
 
     @property
