@@ -283,7 +283,8 @@ class Engine:
         if trial.bound.plan.then or any(i.phase is Phase.THEN for i, _ in trial.bound.faults):
             began = len(stage.history)
             self._phase(trial, stage, gates, Phase.THEN)
-            if self._is_down(stage, _strikes_since(stage.history, began)):
+            killed = {e.lane: 0 for e in stage.history.since(began) if e.name == "killed"}
+            if self._is_down(stage, killed | _strikes_since(stage.history, began)):
                 self._bring_back(stage, gates)
                 self._judge_lost(stage)
             if not self._settle(stage, "then", gates.standstill):

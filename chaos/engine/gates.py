@@ -89,6 +89,8 @@ class Runner:
     """It has looked in vain, and looks again when this is set."""
     blocked: bool = False
     parked: Parked | None = None
+    names: dict[Hit | Parked, str] = field(default_factory=dict)
+    """What it was called as an option, from when it could be chosen until it goes on."""
 
     @property
     def is_parked(self) -> bool:
@@ -476,26 +478,26 @@ class Gates:
         options: Options = {}
         for runner in self._runners.values():
             waiting = self._waiting(runner)
+            runner.names = {one: name for one, name in runner.names.items() if one in waiting}
             for one in waiting:
                 name = runner.label
                 if len(waiting) > 1:
                     place = "client" if isinstance(one, Parked) else one.service
                     name = f"{name}@{place}"
-                while name in options:
+                while one not in runner.names and name in runner.names.values():
                     name += "'"
-                options[name] = runner, one
+                options[runner.names.setdefault(one, name)] = runner, one
         return options
 
+    def _let_strangers_go(self) -> None:
+        """A service that starts is known by its name, but does the work of other actors as well."""
+        for runner in self._runners.values():
+            for hit in self._stage.hits_of(*runner.arms) if runner.serves else ():
+                if not hit.released and self._stage.actor_of(hit) not in ("", runner.label):
+                    hit.release()
+
     def _waiting(self, runner: Runner) -> list[Hit | Parked]:
-        held = []
-        for hit in self._stage.hits_of(*runner.arms):
-            if hit.released:
-                continue
-            # A service that starts is known by its name, and may do somebody else's work as well.
-            if self._stage.actor_of(hit) not in ("", runner.label):
-                hit.release()
-                continue
-            held.append(hit)
+        held = [hit for hit in self._stage.hits_of(*runner.arms) if not hit.released]
         held.sort(key=lambda hit: (hit.service, hit.alias, hit.when, hit.at_ns))
         parked = runner.parked
         return [*held, *([parked] if parked is not None and runner.is_parked else [])]
@@ -566,6 +568,7 @@ class Gates:
     def _moving(self) -> list[Runner]:
         """Who is not at rest."""
         stage = self._stage
+        self._let_strangers_go()
         started = [r for r in self._runners.values() if r.started and not r.blocked]
         moving = [runner for runner in started if self._client_moves(runner)]
         if moving:

@@ -62,23 +62,19 @@ class PartialOrder(Walk):
         """As the path says; at a new state the first option that is not asleep."""
         if self._over:
             return self._sample.choose(len(made), options)
-        if not self._blind and self._strayed is None and len(made) >= len(self._path):
+        if len(made) == len(self._path) and self._strayed is None and not self._blind:
             # Where all are asleep, this schedule is like one that was executed: it is run to its
-            # end, as half a round proves nothing, but neither counted nor varied from here on.
-            self._redundant = self._redundant or not self._awake(made, options)
-            if self._redundant:
-                return options[0]
-        return super().choose(made, name, options)
+            # end, as half a round proves nothing, but neither counted nor gone into.
+            asleep = self._asleep(made) if made else {}
+            self._redundant = self._redundant or all(option in asleep for option in options)
+        return options[0] if self._redundant else super().choose(made, name, options)
 
     def _node(self, made: Sequence[Choice], name: str, options: tuple[str, ...]) -> Node:
         if self._blind:
             return Node(options, wanted=set(options), taken=options[0])
-        taken = self._awake(made, options)[0]
-        return Node(options, _with_it(taken, name, options), taken, self._asleep(made))
-
-    def _awake(self, made: Sequence[Choice], options: tuple[str, ...]) -> list[str]:
-        asleep = self._asleep(made)
-        return [option for option in options if option not in asleep]
+        asleep = self._asleep(made) if made else {}
+        taken = next(option for option in options if option not in asleep)
+        return Node(options, _with_it(taken, name, options), taken, asleep)
 
     def _asleep(self, made: Sequence[Choice]) -> dict[str, Choice]:
         if not made:
@@ -228,13 +224,10 @@ class _Sample:
 
 def _with_it(option: str, name: str, options: Sequence[str]) -> set[str]:
     """What must be tried where this option is."""
-    if name != GOES_ON:  # no actor's step
+    # No actor's step; or somebody may die, also after any of the others has done his step.
+    if name != GOES_ON or any(other.startswith(CRASH) for other in options):
         return set(options)
-    return {other for other in options if actor_of(other) == actor_of(option) or _is_death(other)}
-
-
-def _is_death(option: str) -> bool:
-    return option.startswith(CRASH)
+    return {other for other in options if actor_of(other) == actor_of(option)}
 
 
 def _conflict(one: Choice, other: Choice) -> bool:
@@ -266,9 +259,10 @@ def _happened_before(choices: Sequence[Choice]) -> _Before:
 def _race(earlier: int, later: int, choices: Sequence[Choice], before: _Before) -> bool:
     """Whether two conflicting steps are next to each other, and can be turned round."""
     one, other = choices[earlier], choices[later]
-    # An actor may be held at several places at once, of which each can go on first.
-    if one.taken == other.taken or not _may_be_turned(one, other):
+    if not _may_be_turned(one, other):
         return False
+    if one.actor == other.actor and list(map(actor_of, one.options)).count(one.actor) == 1:
+        return False  # else it may be another strand that goes on later
     if not before[later] >> earlier & 1:
         return False
     between = range(earlier + 1, later)

@@ -112,7 +112,7 @@ class Walk(Strategy):
         self._tries = 0
         self._executed += 1
         for node, choice in zip(self._path, schedule, strict=False):
-            node.do(choice)  # the rest is not varied
+            node.do(choice)
 
     @property
     def account(self) -> str:

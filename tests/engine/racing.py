@@ -66,7 +66,7 @@ def passed(tiny: Running, plan: Plan, **how: str) -> list[str]:
 
 def stands_for(outcome: Outcome) -> int:
     """How many schedules a trial says that there are."""
-    told = re.search(r"stand for (?:at most )?(\d+)", outcome.account)
+    told = re.search(r"stands? for (?:at most )?(\d+)", outcome.account)
     return int(told[1]) if told else outcome.rounds
 
 

@@ -371,3 +371,9 @@ def test_a_world_that_moves_at_rest_is_a_finding(
     outcome = tiny.run(plan(LATE))
     assert outcome.violated == ("settles",)
     assert "it says that it is at rest; it moved all the time" in outcome.reason
+
+
+def test_a_service_that_a_step_of_then_kills_is_there_for_the_clean_up(tiny: Running) -> None:
+    late = inject("delay", at="before desk.move", seconds=0.001)
+    outcome = tiny.run(plan(late, name="killed-then", then=(kill("desk"),)))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PASS, "")

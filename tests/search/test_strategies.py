@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from chaos.errors import ChaosError
 from chaos.plan import Schedules
 from chaos.point import Access
-from chaos.schedule import GOES_ON, Choices, ScheduleError, Strategy
+from chaos.schedule import CRASH, GOES_ON, Choices, ScheduleError, Strategy
 from chaos.search import DepthFirst, PartialOrder, Pct, RandomWalk, Stated, strategy
+from chaos.search.walk import TRIES
 
 Program = dict[str, list[str]]
 """What each actor does: ``r x`` reads, ``w x`` writes, ``?x`` ends it if x was written."""
 
 
-def execute(program: Program, choices: Choices, *, tells: bool = True) -> tuple[str, ...]:
+def execute(program: Program, choices: Choices | Late, *, tells: bool = True) -> tuple[str, ...]:
     """Run the actors as the choices say; what the steps of each saw."""
     written: dict[str, str] = {}
     left = {actor: list(steps) for actor, steps in program.items()}
@@ -37,6 +38,84 @@ def execute(program: Program, choices: Choices, *, tells: bool = True) -> tuple[
         if tells:
             made.touched = frozenset({Access(what, writes=step[0] == "w")})
     return tuple(f"{actor}: {' '.join(steps)}" for actor, steps in seen.items())
+
+
+def execute_strands(program: Program, choices: Choices) -> tuple[str, ...]:
+    """The same for actors with several strands: ``a@x``, beside another of the same actor.
+
+    Who was given a name has it until he goes on.
+    """
+    named: dict[str, str] = {}
+    written: dict[str, str] = {}
+    left = {strand: list(steps) for strand, steps in program.items()}
+    seen: dict[str, list[str]] = {strand: [] for strand in program}
+    while ready := [strand for strand, steps in left.items() if steps]:
+        actors = [strand.partition("@")[0] for strand in ready]
+        for strand, actor in zip(ready, actors, strict=True):
+            named.setdefault(strand, strand if actors.count(actor) > 1 else actor)
+        names = {named[strand]: strand for strand in ready}
+        strand = names[choices.choose(GOES_ON, list(names))]
+        del named[strand]
+        take(strand, left, seen, written, choices)
+    return told(seen)
+
+
+def execute_with_deaths(program: Program, choices: Choices) -> tuple[str, ...]:
+    """The same where one service may die once: that of ``a`` and ``b``, or that of ``c``."""
+    written: dict[str, str] = {}
+    left = {actor: list(steps) for actor, steps in program.items()}
+    seen: dict[str, list[str]] = {actor: [] for actor in program}
+    deaths = 1
+    while ready := [actor for actor, steps in left.items() if steps]:
+        dying = [f"{CRASH}{actor}" for actor in ready] if deaths else []
+        taken = choices.choose(GOES_ON, [*ready, *dying])
+        if not taken.startswith(CRASH):
+            take(taken, left, seen, written, choices)
+            continue
+        deaths -= 1
+        for actor in "ab" if taken[-1] in "ab" else "c":
+            if left.get(actor):
+                seen[actor].append("dead")
+                left[actor].clear()
+        choices.schedule.choices[-1].visible = False
+    return told(seen)
+
+
+def take(
+    actor: str,
+    left: dict[str, list[str]],
+    seen: dict[str, list[str]],
+    written: dict[str, str],
+    choices: Choices,
+) -> None:
+    step = left[actor].pop(0)
+    what = step[-1]
+    seen[actor].append(f"{step}={written.get(what, '')}")
+    if step[0] == "w":
+        written[what] = f"{actor}{len(left[actor])}"
+    elif step[0] == "?" and what in written:
+        left[actor].clear()
+    made = choices.schedule.choices[-1]
+    made.visible = False
+    made.touched = frozenset({Access(what, writes=step[0] == "w")})
+
+
+def told(seen: dict[str, list[str]]) -> tuple[str, ...]:
+    return tuple(f"{actor}: {' '.join(steps)}" for actor, steps in seen.items())
+
+
+Execute = Callable[[Program, Choices], tuple[str, ...]]
+
+
+def walk(program: Program, by: Strategy, how: Execute) -> dict[str, tuple[str, ...]]:
+    """Every schedule that the strategy executes, and what was seen in it."""
+    executed = {}
+    while by.begin():
+        choices = Choices(by)
+        result = how(program, choices)
+        by.end(choices.schedule)
+        executed[str(choices.schedule)] = result
+    return executed
 
 
 def explore(program: Program, by: Strategy, *, tells: bool = True) -> dict[str, tuple[str, ...]]:
@@ -71,45 +150,134 @@ def test_pruning_misses_no_outcome_and_says_how_many_schedules_there_are(seed: i
     assert few._stand_for == len(every)
 
 
-@pytest.mark.parametrize("seed", range(100))
-def test_pruning_turns_round_what_one_actor_does_at_several_places(seed: int) -> None:
-    dice = random.Random(seed)
-    steps = {
-        lane: [dice.choice("rw") + dice.choice(" xy") for _ in range(dice.randint(1, 2))]
-        for lane in ["a@api", "a@compute", "b"]
-    }
-
-    def run(choices: Choices) -> str:
-        """As the gates do: ``a@api`` and ``a@compute`` while there are both, then ``a``."""
-        written: dict[str, str] = {}
-        left = {lane: list(does) for lane, does in steps.items()}
-        seen: list[str] = []
-        while ready := [lane for lane, does in left.items() if does]:
-            several = sum(lane.startswith("a@") for lane in ready) > 1
-            names = {lane if several else lane.partition("@")[0]: lane for lane in ready}
-            lane = names[choices.choose(GOES_ON, list(names))]
-            step = left[lane].pop(0)
-            what, writes = step[1], step[0] == "w"
-            seen.append(f"{lane} {step}={written.get(what, '')}")
-            if writes:
-                written[what] = f"{lane}{len(left[lane])}"
-            made = choices.schedule.choices[-1]
-            made.visible, made.touched = False, frozenset({Access(what, writes=writes)})
-        # What one actor did counts as one thing after the other, whichever place it was at.
-        return " ".join(sorted(seen, key=lambda what: what[0]))
-
-    def explored(by: Strategy) -> list[str]:
-        outcomes = []
-        while by.begin():
-            choices = Choices(by)
-            outcomes.append(run(choices))
-            by.end(choices.schedule)
-        return outcomes
-
+@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("how", [execute_strands, execute_with_deaths])
+def test_pruning_misses_no_outcome_of_strands_and_of_deaths(how: Execute, seed: int) -> None:
+    program = random_program(random.Random(seed))
+    if how is execute_strands:
+        names = ["a@x", "a@y", "b"]
+        program = dict(zip(names, program.values(), strict=False))
+    every = walk(program, DepthFirst(100_000), how)
     few = PartialOrder(100_000)
-    every = explored(DepthFirst(100_000))
-    assert set(explored(few)) == set(every)
+    executed = walk(program, few, how)
+    assert set(executed.values()) == set(every.values())
     assert few._stand_for == len(every)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_sample_behaves_like_what_it_was_left_out_for(seed: int) -> None:
+    program = random_program(random.Random(seed))
+    by = PartialOrder(100_000, sample=20)
+    executed = explore(program, by)
+    alone = explore(program, PartialOrder(100_000))
+    assert set(executed.values()) == set(alone.values())
+    assert len(executed) == min(len(alone) + 20, by._stand_for)
+
+
+class Late:
+    """Now and then somebody is late, and cannot be chosen where he could be the last time."""
+
+    def __init__(self, choices: Choices, dice: random.Random, reached: set[str]) -> None:
+        self.schedule = choices.schedule
+        self._choices = choices
+        self._dice = dice
+        self._reached = reached
+
+    def choose(self, name: str, options: Sequence[str]) -> str:
+        there = list(options)
+        if str(self.schedule) in self._reached and len(there) > 1 and self._dice.random() < 0.05:
+            there.remove(self._dice.choice(there))
+        self._reached.add(str(self.schedule))
+        return self._choices.choose(name, there)
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("kind", ["every", "all"])
+def test_who_is_late_now_and_then_costs_rounds_and_hides_nothing(kind: str, seed: int) -> None:
+    program = random_program(random.Random(seed))
+    every = set(explore(program, DepthFirst(100_000)).values())
+    dice, reached = random.Random(seed), set[str]()
+    by = strategy(Schedules.model_validate({kind: 100_000}))
+    executed = walk(program, by, lambda p, choices: execute(p, Late(choices, dice, reached)))
+    assert set(executed.values()) == every or "could not be executed" in by.account
+
+
+def test_who_never_comes_again_is_told_of_and_the_search_ends() -> None:
+    rounds = 0
+
+    def once(program: Program, choices: Choices) -> tuple[str, ...]:
+        nonlocal rounds
+        rounds += 1
+        choices.choose(GOES_ON, ["a", "b"] if rounds == 1 else ["a"])
+        return ()
+
+    by = DepthFirst(100)
+    walk({}, by, once)
+    assert "1 schedules, and those that start like them, could not be executed" in by.account
+    assert rounds == 1 + TRIES
+
+
+def test_who_comes_only_later_is_chosen_then() -> None:
+    rounds = 0
+
+    def later(program: Program, choices: Choices) -> tuple[str, ...]:
+        nonlocal rounds
+        rounds += 1
+        choices.choose(GOES_ON, ["a", "b"] if rounds == 1 else ["a", "b", "c"])
+        return ()
+
+    assert [*walk({}, DepthFirst(100), later)] == ["a", "b", "c"]
+
+
+def test_a_schedule_that_ends_before_its_last_choice_is_tried_again() -> None:
+    rounds = 0
+
+    def shorter(program: Program, choices: Choices) -> tuple[str, ...]:
+        nonlocal rounds
+        rounds += 1
+        choices.choose(GOES_ON, ["a"])
+        if rounds != 2:
+            choices.choose(GOES_ON, ["a", "b"])
+        return ()
+
+    by = DepthFirst(100)
+    walked = walk({}, by, shorter)
+    assert rounds == 3
+    assert {*walked} == {"a a", "a", "a b"}
+    assert by.account == ""
+
+
+def test_where_somebody_waits_for_what_is_not_told_all_is_run_from_the_start() -> None:
+    program = {"a": ["w x", "w x"], "b": ["w y", "w y"]}
+    rounds = 0
+
+    def waiting(program: Program, choices: Choices) -> tuple[str, ...]:
+        nonlocal rounds
+        rounds += 1
+        result = execute(program, choices)
+        choices.schedule.choices[1].hidden = rounds == 1
+        return result
+
+    by = PartialOrder(100)
+    assert len(walk(program, by, waiting)) == 6
+    assert rounds == 7
+    assert "all of 6 schedules were run" in by.account
+
+
+def test_steps_of_a_later_race_are_not_turned_round_with_those_of_an_earlier_one() -> None:
+    def two(program: Program, choices: Choices) -> tuple[str, ...]:
+        for race, actors in enumerate(["ab", "cd"]):
+            left = list(actors)
+            while left:
+                left.remove(choices.choose(GOES_ON, left))
+                made = choices.schedule.choices[-1]
+                made.visible, made.race = False, race
+                made.touched = frozenset({Access(made.taken, writes=True)})
+        return ()
+
+    by = PartialOrder(100)
+    assert len(walk({}, by, two)) == 1
+    assert by._stand_for == 4
 
 
 def test_schedules_that_touch_nothing_in_common_are_executed_once() -> None:
