@@ -69,12 +69,12 @@ class FaultContext(Protocol):
         """The services whose name matches a shell pattern."""
 
     def arm(
-        self, at: Location, action: Action, *, times: int | None = 1, parks: bool = False
+        self, at: Location, action: Action, *, times: int | None = 1, parks: str = ""
     ) -> Armed:
         """Put an action at a location of the plan; undone when the round ends.
 
-        ``parks``: whom it holds goes on only when somebody else has done something, so a race need
-        not wait for it.
+        ``parks`` says what must happen before it lets go whom it holds: the step at whose end, or
+        the point. A race need not wait for it then.
         """
 
     def gate(self, actors: Sequence[str], points: Sequence[Location], crashes: int = 0) -> Strike:

@@ -35,7 +35,8 @@ class Pause(Fault):
     def prepare(self, context: FaultContext, at: Location | None) -> Strike:
         """Arm the pause, and release it when the time has come."""
         assert at is not None
-        arm = context.arm(at, Action.pause(limit_s=context.deadline_s * 2), parks=True)
+        until = self.until if isinstance(self.until, str) else str(self.until.reach)
+        arm = context.arm(at, Action.pause(limit_s=context.deadline_s * 2), parks=until)
         sign = None
         if isinstance(self.until, Reached):
             sign = context.arm(self.until.reach, Action.record(), times=None)

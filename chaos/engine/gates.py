@@ -391,7 +391,7 @@ class Gates:
     def _is_unsure(self) -> bool:
         """Whether somebody waits for what others do: which of their steps lets him go is hidden."""
         looking = (runner.looking and not runner.ended for runner in self._runners.values())
-        return bool(self._blocked()) or any(looking) or bool(self._stage.parked())
+        return bool(self._blocked()) or any(looking) or self._stage.is_let_go_by_a_step()
 
     def _blocked(self) -> list[bool]:
         """For each actor who waits for another: whether the target tells for what."""

@@ -116,7 +116,8 @@ class Stage:
     """Those of its faults."""
     _ended: dict[str, int] = field(default_factory=dict)
     _used: dict[str, Iterator[str]] = field(default_factory=dict)
-    _parking: list[Arm] = field(default_factory=list)
+    _parking: dict[Arm, str] = field(default_factory=dict)
+    """Arm of a pause → what it waits for."""
     _killed_ns: dict[str, int] = field(default_factory=dict)
     _delays: dict[int, float] = field(default_factory=dict)
     """Arm → for how many seconds it holds whom it strikes."""
@@ -153,12 +154,12 @@ class Stage:
         return [s for name, s in self.services.items() if fnmatchcase(name, pattern)]
 
     def arm(
-        self, at: Location, action: Action, *, times: int | None = 1, parks: bool = False
+        self, at: Location, action: Action, *, times: int | None = 1, parks: str = ""
     ) -> Arm:
         """Put an action at a location of the plan; undone when the round ends."""
         (arm,) = self.arm_all([self.request(at, action, times=times)])
         if parks:
-            self._parking.append(arm)
+            self._parking[arm] = parks
         if action.word == "delay":
             self._delays[arm.number] = action.arguments["limit_s"]
         return arm
@@ -251,6 +252,11 @@ class Stage:
     def parked(self) -> list[Hit]:
         """Everybody whom a fault holds until somebody else has done something."""
         return [hit for hit in self.hits_of(*self._parking) if not hit.released]
+
+    def is_let_go_by_a_step(self) -> bool:
+        """Whether one of the parked goes on before the part of the plan ends that runs now."""
+        waits = [arm for arm, until in self._parking.items() if until != self.phase.value]
+        return any(not hit.released for hit in self.hits_of(*waits))
 
     def tell(
         self, kind: Kind, lane: str, name: str, text: str, *, actor: str = "", **facts: Any

@@ -56,3 +56,9 @@ def test_every_bug_switch_is_caught_by_some_plan() -> None:
 def test_every_plan_has_a_name_of_its_own() -> None:
     names = [source.plan.title_of_case for source in SOURCES]
     assert sorted(names) == sorted(set(names))
+
+
+def test_few_schedules_of_the_headline_race_stand_for_all_of_them(reference: Session) -> None:
+    outcome = reference.run(next(case for case in CASES if case.name == "race-two-deletes"))
+    assert outcome.rounds < 30
+    assert "which stand for 212:" in outcome.account
