@@ -327,7 +327,7 @@ def test_the_ledger_recovers_from_every_kind_of_fault(ledger: Ledger, injection:
 
 def test_a_pause_that_waits_for_its_own_step_is_an_error_that_says_so(ledger: Ledger) -> None:
     outcome = ledger.run(
-        plan(inject("pause", at="after transfer.debit", until="transfer"), settle=0.3)
+        plan(inject("pause", at="after transfer.debit", until="transfer"), settle=1.0)
     )
     assert outcome.verdict is Verdict.ERROR
     assert "does that step wait for the one that is held?" in outcome.reason

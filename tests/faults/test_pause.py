@@ -203,6 +203,7 @@ def test_a_hold_in_then_ends_with_it(tiny: Running) -> None:
     outcome = tiny.run(plan(kill, held, name="held-in-then", then=(SEND, OTHER)))
     assert passed(outcome)
     told = order(tiny, "held-in-then")
+    told = [what for what in told if "parcel.send" not in what]  # it was answered at once
     assert told[-4:] == ["fault pause", "invoke parcel.make", "ok parcel.make", "undo pause"]
 
 
@@ -212,6 +213,7 @@ def test_a_hold_in_the_recovery_ends_with_it(tiny: Running) -> None:
     outcome = tiny.run(plan(kill, held, name="held-in-recover", recover=(start("*"), SEND, OTHER)))
     assert passed(outcome)
     told = order(tiny, "held-in-recover")
+    told = [what for what in told if "parcel.send" not in what]  # it was answered at once
     assert told[-4:] == ["fault pause", "invoke parcel.make", "ok parcel.make", "undo pause"]
 
 
