@@ -68,9 +68,7 @@ class FaultContext(Protocol):
     def matching(self, pattern: str) -> Sequence[Service]:
         """The services whose name matches a shell pattern."""
 
-    def arm(
-        self, at: Location, action: Action, *, times: int | None = 1, parks: str = ""
-    ) -> Armed:
+    def arm(self, at: Location, action: Action, *, times: int | None = 1, parks: str = "") -> Armed:
         """Put an action at a location of the plan; undone when the round ends.
 
         ``parks`` says what must happen before it lets go whom it holds: the step at whose end, or

@@ -153,9 +153,7 @@ class Stage:
         """The services whose name matches a shell pattern."""
         return [s for name, s in self.services.items() if fnmatchcase(name, pattern)]
 
-    def arm(
-        self, at: Location, action: Action, *, times: int | None = 1, parks: str = ""
-    ) -> Arm:
+    def arm(self, at: Location, action: Action, *, times: int | None = 1, parks: str = "") -> Arm:
         """Put an action at a location of the plan; undone when the round ends."""
         (arm,) = self.arm_all([self.request(at, action, times=times)])
         if parks:
