@@ -35,7 +35,8 @@ class Pause(Fault):
     def prepare(self, context: FaultContext, at: Location | None) -> Strike:
         """Arm the pause, and release it when the time has come."""
         assert at is not None
-        until = self.until if isinstance(self.until, str) else str(self.until.reach)
+        until = self.until or context.phase.value
+        until = until if isinstance(until, str) else str(until.reach)
         arm = context.arm(at, Action.pause(limit_s=context.deadline_s * 2), parks=until)
         sign = None
         if isinstance(self.until, Reached):
