@@ -177,7 +177,8 @@ def test_a_recovery_is_an_actor(tiny: Running) -> None:
         actor("r", restart("carrier")),
         points=(*CARRY, "before recover.take", "before recover.finish"),
     )
-    assert sorted(passed(tiny, plan)) == ["a a r", "a r r r", "r r r"]
+    # Again, where a start that is slow looks like somebody who waits.
+    assert {*passed(tiny, plan)} == {"a a r", "a r r r", "r r r"}
 
 
 def test_killing_and_starting_are_steps_of_an_actor(tiny: Running) -> None:
@@ -187,7 +188,8 @@ def test_killing_and_starting_are_steps_of_an_actor(tiny: Running) -> None:
         actor("k", kill("carrier"), start("carrier")),
         points=(*CARRY, "before recover.take"),
     )
-    assert sorted(passed(tiny, plan)) == ["a a k k", "a k k k", "k k k"]
+    # Again, where a start that is slow looks like somebody who waits.
+    assert {*passed(tiny, plan)} == {"a a k k", "a k k k", "k k k"}
 
 
 def test_nobody_is_held_in_a_service_that_an_actor_has_killed(tiny: Running) -> None:

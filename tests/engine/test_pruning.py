@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from chaos.engine.case import Case
-from chaos.plan import Plan, Step, actor, inject, kill, restart, start, step, together
+from chaos.plan import Plan, Step, actor, inject, kill, reach, restart, start, step, together
 from chaos.verdict import Verdict
 from tests.conftest import Running
 from tests.engine.racing import before, claim, every, parcels, passed, race, send, stands_for
@@ -187,6 +187,19 @@ def test_a_fault_that_strikes_whoever_comes_first_makes_every_order_count(tiny: 
     first = inject("delay", at="before claim.write", seconds=0.01)
     plan = race("first-come", claim("p", "a"), claim("q", "b"), points=CLAIM, more=[first])
     assert len(passed(tiny, plan)) == 6
+
+
+def test_a_fault_that_holds_somebody_else_leaves_orders_to_be_left_out(tiny: Running) -> None:
+    plan = race("held-aside", claim("p", "a"), claim("q", "b"), points=CLAIM)
+    plan = plan.model_copy(
+        update={
+            "given": parcels("p", "q", "r"),
+            "during": (send("r", "y"), reach("before carry.take"), *plan.during),
+            "inject": (inject("pause", at="before carry.take"), *plan.inject),
+        }
+    )
+    assert len(passed(tiny, plan)) == 1
+    assert stands_for(tiny.outcome) == 6
 
 
 def test_the_step_in_which_a_fault_strikes_conflicts_with_every_other(tiny: Running) -> None:
