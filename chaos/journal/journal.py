@@ -313,11 +313,11 @@ class Journal:
 
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, in order of start."""
-        documents = {row["hash"]: row["text"] for row in self._read("SELECT * FROM document")}
         found = []
-        for row in map(dict, self._read("SELECT * FROM trial ORDER BY started_ns, rowid")):
+        for row in map(dict, self._read(_TRIALS)):
             row["case"] = row.pop("case_name")
-            row["document"] = documents[row["document"]]
+            row["document"] = row.pop("text")
+            row.pop("hash")
             for listed in _LISTS:
                 row[listed] = tuple(json.loads(row[listed]))
             found.append(Trial(**row))
@@ -361,6 +361,12 @@ _EVENT = (
     "INSERT INTO event (trial, round, number, at_ns, kind, lane, name, actor, data)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+
+_TRIALS = (
+    "SELECT trial.*, document.* FROM trial JOIN document ON trial.document = document.hash"
+    " ORDER BY started_ns, trial.rowid"
+)
+"""In one statement: between two, a trial and its document may be written by another process."""
 
 _LISTS = ("expected_violations", "violated")
 """Fields of a trial that the table holds as JSON."""

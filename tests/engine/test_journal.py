@@ -213,6 +213,16 @@ def test_a_plan_is_stored_once_and_read_with_each_of_its_trials(journal: Journal
     assert journal.path.stat().st_size < 3 * len(document)
 
 
+def test_trials_are_read_while_another_process_begins_more_of_them(journal: Journal) -> None:
+    numbers = iter(range(100))
+    with Journal(journal.path, readonly=True) as reader:
+        reader._db.set_trace_callback(  # before each statement, as another process may at any time
+            lambda _sql: journal.begin(trial(f"plan-{(number := next(numbers))}", number))
+        )
+        for seen in range(1, 4):
+            assert len(reader.trials()) in (seen - 1, seen)
+
+
 def test_a_note_and_a_case_stand_beside_the_verdict(journal: Journal) -> None:
     record = trial("race", 1, case="before bdm.destroy")
     journal.begin(record)
