@@ -20,6 +20,7 @@ from math import inf
 from chaos.action import Action
 from chaos.engine.gates import Gate, Gates
 from chaos.engine.stage import Lost, Stage
+from chaos.engine.steady import Steady, SteadyStates
 from chaos.errors import ChaosError, NotReady, NotSettled, Vacuous, WorldMoved
 from chaos.failpoints.arm import Arm, ArmRequest
 from chaos.failpoints.controller import Controller
@@ -35,7 +36,6 @@ from chaos.invariant import (
     SETTLES,
     STEPS_SUCCEED,
     Checked,
-    Observation,
     Violation,
 )
 from chaos.language.bind import BoundPlan
@@ -71,16 +71,6 @@ class Injected:
 
 
 @dataclass(slots=True)
-class Steady:
-    """The steady state of a plan, kept so that later rounds need not make it again."""
-
-    kept: object
-    made: dict[str, str]
-    observations: list[Observation]
-    events: list[Event]
-
-
-@dataclass(slots=True)
 class Trial:
     """What the rounds of one plan have in common."""
 
@@ -88,7 +78,6 @@ class Trial:
     bugs: frozenset[str]
     strategy: Strategy
     rounds: int = 0
-    steady: Steady | None = None
     passed: set[str] = field(default_factory=set)
     """The places of its races at which somebody was held."""
     raced: bool = False
@@ -127,6 +116,7 @@ class Engine:
         self._recorded: set[str] = set()
         self._listening: list[Arm] = []
         self._watched: dict[int, AccessPoint] = {}
+        self._steady = SteadyStates()
 
     # ------------------------------------------------------------------ a trial
 
@@ -194,7 +184,8 @@ class Engine:
             self._dirty = True  # who does not answer is started anew by the reset
 
     def _round(self, trial: Trial, by: Strategy) -> tuple[Outcome, Schedule]:
-        self._reset(trial)
+        steady = self._steady.of(trial.bound, trial.bugs)
+        self._reset(trial, steady)
         trial.rounds += 1
         number, plan = trial.rounds, trial.bound.plan
         choices = Choices(by)
@@ -218,7 +209,7 @@ class Engine:
         stage.gatekeeper = gates
         self._stage, self._dirty = stage, True  # until it has ended well; an interrupt does not
         try:
-            outcome = self._judged(trial, stage, gates)
+            outcome = self._judged(trial, stage, gates, steady)
             note = self._undone(stage)
         finally:
             self._stage, open_ = None, False
@@ -227,25 +218,23 @@ class Engine:
         elif note:
             outcome = replace(outcome, note=note)
         outcome = replace(outcome, schedule=choices.schedule, rounds=number)
-        # Also a violation that the plan does not judge leaves something behind.
-        self._dirty = bool(stage.violations) or outcome.verdict is not Verdict.PASS
+        self._dirty = stage.changed or outcome.verdict is not Verdict.PASS
         chosen = any(_is_choice_of_actors(choice) for choice in choices.schedule)
         trial.raced = trial.raced or chosen or gates.blocked
         self.on_round(number, outcome, history)
         return outcome, choices.schedule
 
-    def _reset(self, trial: Trial) -> None:
-        steady = trial.steady
+    def _reset(self, trial: Trial, steady: Steady | None) -> None:
         if steady is not None:
             self.target.reset(trial.bugs, steady.kept)
         elif self._dirty or self._bugs != trial.bugs:
             self.target.reset(trial.bugs)
         self._dirty, self._bugs = False, trial.bugs
 
-    def _judged(self, trial: Trial, stage: Stage, gates: Gates) -> Outcome:
+    def _judged(self, trial: Trial, stage: Stage, gates: Gates, steady: Steady | None) -> Outcome:
         try:
             try:
-                self._play(trial, stage, gates)
+                self._play(trial, stage, gates, steady)
             except NotReady as error:  # of a fault that brings back what it took down
                 stage.violate(Violation(SERVICES_RETURN, stage.phase.value, (str(error),)))
             stage.history.check()
@@ -269,12 +258,12 @@ class Engine:
 
     # ------------------------------------------------------------------ a round
 
-    def _play(self, trial: Trial, stage: Stage, gates: Gates) -> None:
-        if trial.steady is None:
+    def _play(self, trial: Trial, stage: Stage, gates: Gates, steady: Steady | None) -> None:
+        if steady is None:
             stage.observe("before")
             self._given(trial, stage)
         else:
-            self._resume(trial.steady, stage)
+            steady.resume(stage)
         self._phase(trial, stage, gates, Phase.DURING)
         self._check_cut(stage)
         self._recover(trial, stage, gates)
@@ -307,16 +296,7 @@ class Engine:
             )
         kept = self.target.keep() if stage.plan.given else None
         if kept is not None:
-            trial.steady = Steady(
-                kept, dict(stage.scope.made), list(stage.observations), list(stage.history)
-            )
-
-    @staticmethod
-    def _resume(steady: Steady, stage: Stage) -> None:
-        """Begin where ``given`` had ended: its history and its world are this round's too."""
-        stage.scope.made.update(steady.made)
-        stage.observations.extend(steady.observations)
-        stage.resume(steady.events)
+            self._steady.keep(trial.bound, trial.bugs, Steady.of(stage, kept))
 
     def _phase(self, trial: Trial, stage: Stage, gates: Gates, phase: Phase) -> None:
         """Arm what may strike in a phase, perform its steps, and wait until it has struck."""
@@ -745,18 +725,20 @@ class Engine:
     def _clean_up(self, stage: Stage) -> None:
         """Invariant 13: one user delete of everything brings the world back."""
         self._say(stage, "clean up")
-        before = stage.observations[0].world
-        if not stage.target.observe().leaks_since(before):
-            return  # nothing is left that could be deleted
-        try:
-            stage.target.clean_up(stage.scope)
-            stage.target.settle(stage.deadline_s)
-        except ChaosError as error:
-            stage.violate(Violation(RECOVERABLE, "cleaned up", (str(error),)))
-            return
-        leaks = stage.target.observe().leaks_since(before)
-        if leaks:
-            stage.violate(Violation(RECOVERABLE, "cleaned up", tuple(map(str, leaks))))
+        before, world = stage.observations[0].world, stage.target.observe()
+        if world.leaks_since(before):  # otherwise nothing is left that could be deleted
+            try:
+                stage.target.clean_up(stage.scope)
+                stage.target.settle(stage.deadline_s)
+            except ChaosError as error:
+                stage.violate(Violation(RECOVERABLE, "cleaned up", (str(error),)))
+                return
+            world = stage.target.observe()
+            leaks = world.leaks_since(before)
+            if leaks:
+                stage.violate(Violation(RECOVERABLE, "cleaned up", tuple(map(str, leaks))))
+        # What a user cannot delete, such as a log of actions, would pile up from trial to trial.
+        stage.changed = world != before or bool(stage.violations)
 
     def _judge(self, stage: Stage) -> Outcome:
         deaths = tuple(unexplained_deaths(stage.history))

@@ -99,6 +99,8 @@ class Stage:
     """How many hits are in the history."""
     moves: int = 0
     """How many hits, accesses among them, were on behalf of some actor."""
+    changed: bool = True
+    """Whether the world is, or may be, another one than at the beginning."""
     gatekeeper: Gatekeeper = field(init=False)
     requests: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Actor → the request ids of its operations, in their order."""
