@@ -30,10 +30,10 @@ def shim(code: CodeType, dispatcher: Any) -> CodeType:
         code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount],
         code.co_flags & (_COROUTINE | _GENERATOR | _VARARGS | _VARKEYWORDS),
         len(code.co_freevars),
-        code.co_filename,
-        code.co_firstlineno,
     )
     return template.replace(
+        co_filename=code.co_filename,
+        co_firstlineno=code.co_firstlineno,  # a traceback shows the function's own first line
         co_name=code.co_name,
         co_qualname=code.co_qualname,
         co_varnames=code.co_varnames[: template.co_nlocals],
@@ -49,8 +49,6 @@ def _template(
     keyword_only: tuple[str, ...],
     flags: int,
     free: int,
-    filename: str,
-    line: int,
 ) -> CodeType:
     """The stand-in with names of our own (``p0``, ``k0``, ``f0``), so that none can clash."""
     import ast  # only here: a service that is never armed need not load it
@@ -84,10 +82,10 @@ def _template(
         f"  ({cells})"  # never reached; it makes them free variables
     )
     for node in ast.walk(tree):
-        if hasattr(node, "lineno"):  # a traceback shows the function's own first line, no columns
-            node.lineno = node.end_lineno = line  # type: ignore[attr-defined]
+        if hasattr(node, "lineno"):  # all of it is in the first line, in no columns
+            node.lineno = node.end_lineno = 1  # type: ignore[attr-defined]
             node.col_offset = node.end_col_offset = -1  # type: ignore[attr-defined]
-    scope = compile(tree, filename, "exec", dont_inherit=True)
+    scope = compile(tree, "", "exec", dont_inherit=True)
     cells_code = next(c for c in scope.co_consts if isinstance(c, CodeType))
     return next(c for c in cells_code.co_consts if isinstance(c, CodeType))
 

@@ -53,6 +53,15 @@ _MODULES = {
     "compute": "targets.reference.nova.compute",
     "hypervisor": "targets.reference.nova.hypervisor",
 }
+_AT_START = (
+    "encodings.idna",
+    "sqlalchemy.dialects.sqlite",
+    "uvicorn.lifespan.off",
+    "uvicorn.loops.asyncio",
+    "uvicorn.protocols.http.httptools_impl",
+)
+"""What libraries import no sooner than when a service starts: a third of what a start costs."""
+
 _HYPERVISORS = tuple(f"hypervisor-{host}" for host in HOSTS)
 _HTTP_SERVICES = ("identity", "image", "network", "volume", "placement", "api", *_HYPERVISORS)
 _CONSUMERS = ("scheduler", "conductor", *(f"compute-{host}" for host in HOSTS))
@@ -103,7 +112,7 @@ TOPOLOGY = Topology(
             for host in HOSTS
         ),
     ),
-    preload=tuple(_MODULES.values()),
+    preload=(*_MODULES.values(), *_AT_START),
     environment={
         "REFERENCE_RUN_DIR": "{run_dir}",
         "REFERENCE_BUS": "127.0.0.1:{port:bus}",

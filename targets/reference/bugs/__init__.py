@@ -28,8 +28,7 @@ def apply_named(names: Iterable[str]) -> None:
     Raises:
         LookupError: there is no such switch.
     """
-    known = available()
     for name in sorted(names):
-        if name not in known:
+        if name not in (known := available()):
             raise LookupError(f"no bug switch `{name}`; there are {', '.join(known)}")
         import_module(f"{__name__}.{name}").apply()
