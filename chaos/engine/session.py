@@ -6,6 +6,8 @@ target. What stays is the journal.
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import shutil
 import tempfile
@@ -198,7 +200,7 @@ class Session:
             source=plan.source,
             bug=case.bug,
             target=self.target,
-            document=as_yaml(plan.document()),
+            document=_as_yaml(json.dumps(plan.document())),
             location=location,
             reproduce=case.reproduce(self.target),
             started_unix=time.time(),
@@ -261,9 +263,10 @@ def _slice(path: Path, start: int, end: int) -> bytes:
         return file.read(end - start)
 
 
-def as_yaml(document: Mapping[str, Any]) -> str:
-    """A plan's document as YAML text."""
+@functools.lru_cache(maxsize=16)  # a plan is executed many times, and this takes milliseconds
+def _as_yaml(document: str) -> str:
+    """A plan's document, which is given as JSON, as YAML text."""
     text = StringIO()
     yaml = YAML(typ="rt")
-    yaml.dump(document, text)
+    yaml.dump(json.loads(document), text)
     return text.getvalue()

@@ -255,8 +255,12 @@ def attach_volume(
 @operation("volume.detach")
 def detach_volume(scope: Scope, server: Server, volume: Volume, wait: str = "") -> dict[str, Any]:
     """Ask for a volume to be detached; with ``wait``, until the volume has that status."""
+    from openstack.block_storage.v3.volume import Volume as SdkVolume
+
     on, key = _server_id(scope, server), _volume_id(scope, volume)
-    scope.client.compute.delete_volume_attachment(on, key, ignore_missing=False)
+    # With a mere id the SDK looks for the server first, and takes one that is gone for the volume.
+    known = SdkVolume.new(id=key)
+    scope.client.compute.delete_volume_attachment(on, known, ignore_missing=False)
     if wait:
         wait_volume(scope, volume, wait)
     return {"status": 202, "server": on, "volume": key}

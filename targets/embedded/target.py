@@ -150,7 +150,7 @@ class Embedded(ProcessTarget):
     operations = operations.OPERATIONS
     bugs = bugs.available()
     limits = Limits(
-        start_s=30.0, stop_s=10.0, settle_s=10.0, client_s=10.0, poll_s=0.005, blocked_s=0.1
+        start_s=30.0, stop_s=10.0, settle_s=10.0, client_s=10.0, poll_s=0.01, blocked_s=0.1
     )
     request_id_reader = "targets.reference.context:current_request_id"
     accesses = ACCESSES
