@@ -1,39 +1,31 @@
 """The controller: arms the failpoints of one target's services and collects what struck.
 
-The services' agents connect to it (the wire is described in ``chaos/agent/_link.py``). It decides
-about every counted hit itself, so occurrences are counted over all matching services and over
-their restarts. A hit is what an agent has said that it acts on, no sooner; and it has been recorded
-before the effect: a crash cannot outrun its own evidence.
+The services' agents connect to its switchboard (the wire is described in ``chaos/agent/_link.py``).
+Its referee decides about every counted hit, so occurrences are counted over all matching services
+and over their restarts. A hit is what an agent has said that it acts on, no sooner; and it has been
+recorded before the effect: a crash cannot outrun its own evidence.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import itertools
-import logging
 import os
-import secrets
-import selectors
-import socket
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from chaos.errors import NotReady, PointError
 from chaos.failpoints.arm import Arm, ArmRequest, check_known
-from chaos.failpoints.connection import AgentConnection, Refused
+from chaos.failpoints.connection import AgentConnection
+from chaos.failpoints.questions import Questions
+from chaos.failpoints.referee import Referee
+from chaos.failpoints.switchboard import Switchboard
 from chaos.hit import Hit
 
 __all__ = ["Arm", "ArmRequest", "Controller", "Hit"]
-
-_log = logging.getLogger(__name__)
-
-_CLOSE, _CATCH_UP = b"x", b"s"
-"""What the controller's thread is woken for."""
 
 _HOOK = Path(__file__).parents[1] / "agent" / "hook"
 
@@ -48,18 +40,6 @@ def _takes(
     return lambda method: method
 
 
-_open: weakref.WeakSet[Controller] = weakref.WeakSet()
-
-
-def _close_inherited() -> None:
-    """A forked copy of a socket would hide from the agents that their controller died."""
-    for controller in _open:
-        controller._abandon()
-
-
-os.register_at_fork(after_in_child=_close_inherited)
-
-
 class Controller:
     """Listens on ``host`` from construction until :meth:`close`; usable from any thread.
 
@@ -70,9 +50,9 @@ class Controller:
     of it is logged. For a crash it is called before the process dies, and ``Arm.hits`` has it only
     when it is dead.
 
-    One lock, ``_changed``, guards everything here and in the arms. Only the controller's own thread
-    reads the sockets, changes ``_agents`` and adds hits; any thread may send. ``on_hit`` is called,
-    and agents are waited for, with the lock given back.
+    One lock, ``_changed``, guards everything here, in the arms and in the parts. Only the
+    switchboard's thread reads the sockets, changes ``_agents`` and adds hits; any thread may send.
+    ``on_hit`` is called, and agents are waited for, with the lock given back.
     """
 
     def __init__(
@@ -85,35 +65,27 @@ class Controller:
     ) -> None:
         self._label = label
         self._reader = request_id_reader
-        self._on_hit = on_hit or (lambda hit: None)
-        self._token = secrets.token_urlsafe(32)
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()  # guards everything below, told of every change
         self._agents: set[AgentConnection] = set()
         self._arms: dict[int, Arm] = {}  # those that may strike: who connects now must get them
         self._known: weakref.WeakValueDictionary[int, Arm] = weakref.WeakValueDictionary()
-        self._allowed: dict[tuple[AgentConnection, int], tuple[Arm, dict[str, Any]]] = {}
-        self._dying: list[tuple[AgentConnection, Arm, Hit]] = []  # crashes under way
-        self._held: dict[tuple[AgentConnection, int], threading.Event] = {}
-        self._asked: dict[int, AgentConnection] = {}
-        self._answers: dict[int, dict[str, Any]] = {}
-
-        self._listener = socket.create_server((host, 0))
-        self._woken, self._waker = socket.socketpair()
-        self._catching_up: deque[threading.Event] = deque()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._woken, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._serve, name="chaos-controller", daemon=True)
-        self._thread.start()
-        _open.add(self)
+        self._questions = Questions(self._changed, self._agents, self._numbers)
+        self._referee = Referee(
+            self._changed,
+            self._agents,
+            self._arms,
+            self._known.get,
+            on_hit or (lambda hit: None),
+        )
+        self._switchboard = Switchboard(
+            host, welcome=self._welcome, hear=self._hear, lost=self._lost
+        )
+        self._switchboard.open()
 
     def close(self) -> None:
         """End all connections: the agents disarm everything and let everyone go."""
-        if self._thread.is_alive():
-            self._waker.send(_CLOSE)
-            self._thread.join()
-            self._waker.close()
+        self._switchboard.close()
 
     def __enter__(self) -> Controller:
         return self
@@ -123,11 +95,11 @@ class Controller:
 
     def environment(self, service: str) -> dict[str, str]:
         """What a service's process needs in its environment to let our agent in."""
-        host, port = self._listener.getsockname()[:2]
+        host, port = self._switchboard.address
         paths = [str(_HOOK), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {
             "CHAOS_CONTROLLER": f"{host}:{port}",
-            "CHAOS_TOKEN": self._token,
+            "CHAOS_TOKEN": self._switchboard.token,
             "CHAOS_SERVICE": service,
             "CHAOS_REQUEST_ID": self._reader,
             "CHAOS_RUN": self._label,
@@ -159,10 +131,7 @@ class Controller:
 
     def catch_up(self, deadline_s: float = 5.0) -> None:
         """Return when everything that agents have sent so far has been taken note of."""
-        done = threading.Event()
-        self._catching_up.append(done)
-        self._waker.send(_CATCH_UP)
-        done.wait(deadline_s)
+        self._switchboard.catch_up(deadline_s)
 
     # ------------------------------------------------------------------ arming
 
@@ -194,7 +163,7 @@ class Controller:
                 if (wires := [arm.wire() for arm in arms if arm.concerns(agent.service)])
             }
         try:
-            self._ask(messages, deadline_s)
+            self._questions.ask(messages, deadline_s)
             check_known(arms)
         except PointError:
             with contextlib.suppress(PointError):  # who is silent stays so: the first error counts
@@ -216,8 +185,7 @@ class Controller:
             self._withdraw(arms, messages, deadline_s)
         finally:
             with self._changed:
-                for held in self._held.values():
-                    held.set()
+                self._referee.let_everyone_go()
 
     def _disarm_one(self, arm: Arm, deadline_s: float) -> None:
         self.disarm([arm], deadline_s)
@@ -251,12 +219,10 @@ class Controller:
     ) -> None:
         """Disarm; what the agents did until they confirmed, or died of, is still taken down."""
         try:
-            self._ask(messages, deadline_s)
+            self._questions.ask(messages, deadline_s)
         finally:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: not any(arm in arms for _, arm, _ in self._dying), deadline_s
-                )
+                self._changed.wait_for(lambda: not self._referee.awaits_death(arms), deadline_s)
                 for arm in arms:
                     arm._disarmed = True
                 self._changed.notify_all()
@@ -270,7 +236,7 @@ class Controller:
         with self._changed:
             messages = {agent: {"is": "list"} for agent in self._agents}
         found: dict[str, set[str]] = {}
-        for agent, answer in self._ask(messages, 5.0).items():
+        for agent, answer in self._questions.ask(messages, 5.0).items():
             found.setdefault(agent.service, set()).update(answer["functions"])
         return {service: tuple(sorted(functions)) for service, functions in sorted(found.items())}
 
@@ -289,140 +255,30 @@ class Controller:
                 for agent in self._agents
                 if (numbers := [number for owner, number in wanted if owner is agent])
             }
-        answers, _ = self._exchange(messages, deadline_s)
+        answers, _ = self._questions.exchange(messages, deadline_s)
         return {
             wanted[agent, int(number)]: place
             for agent, answer in answers.items()
             for number, place in answer["places"].items()
         }
 
-    def _ask(
-        self, messages: Mapping[AgentConnection, dict[str, Any]], deadline_s: float
-    ) -> dict[AgentConnection, dict[str, Any]]:
-        """Send, and wait for the answers of all agents that stay connected."""
-        answers, silent = self._exchange(messages, deadline_s)
-        if silent:
-            raise PointError(
-                f"no answer within {deadline_s:g} s from the failpoint agent of: "
-                f"{', '.join(sorted(silent))}; is the process frozen?"
-            )
-        return answers
+    # ------------------------------------------------------------------ the switchboard's thread
 
-    def _exchange(
-        self, messages: Mapping[AgentConnection, dict[str, Any]], deadline_s: float
-    ) -> tuple[dict[AgentConnection, dict[str, Any]], set[str]]:
-        """The answers to messages, and the services that are connected but gave none."""
+    def _welcome(self, agent: AgentConnection) -> None:
         with self._changed:
-            present = [agent for agent in messages if agent in self._agents]
-            asked = {next(self._numbers): agent for agent in present}
-            self._asked.update(asked)
-        for ticket, agent in asked.items():
-            agent.send(**messages[agent], ticket=ticket)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._asked.keys() & asked.keys(), deadline_s)
-            silent = {self._asked.pop(t).service for t in asked if t in self._asked}
-            answers = {
-                agent: self._answers.pop(ticket)
-                for ticket, agent in asked.items()
-                if ticket in self._answers
-            }
-        return answers, silent
-
-    # ------------------------------------------------------------------ the controller's thread
-
-    def _serve(self) -> None:
-        with self._selector, self._listener, self._woken:
-            while True:
-                if not self._turn(None):
-                    for agent in self._connections():
-                        self._lose(agent)
-                    return
-
-    def _turn(self, patience_s: float | None) -> bool:
-        """Obey everybody who has something to say; False when it is time to close."""
-        for key, _ in self._selector.select(patience_s):
-            if key.fileobj is self._listener:
-                self._accept()
-            elif key.fileobj is not self._woken:
-                self._read(key.data)
-            elif _CLOSE in self._woken.recv(4096):
-                return False
-        while self._catching_up:
-            waiting = self._catching_up.popleft()
-            # Whatever was sent before is readable now, in this look at the latest.
-            if self._selector.select(0) and not self._turn(0):
-                return False
-            waiting.set()
-        return True
-
-    def _abandon(self) -> None:
-        """In a forked child: leave the parent's connections to the parent."""
-        sockets = [key.fileobj for key in (self._selector.get_map() or {}).values()]
-        self._selector.close()  # not unregister(): the set of watched sockets is the parent's too
-        for inherited in (*sockets, self._waker):
-            assert isinstance(inherited, socket.socket)
-            inherited.close()
-
-    def _connections(self) -> Iterator[AgentConnection]:
-        keys = list(self._selector.get_map().values())
-        return (key.data for key in keys if isinstance(key.data, AgentConnection))
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError as error:
-            _log.warning("a connection was lost before it was accepted: %s", error)
-            return
-        agent = AgentConnection(connection)
-        self._selector.register(connection, selectors.EVENT_READ, agent)
-
-    def _read(self, agent: AgentConnection) -> None:
-        try:
-            for message in agent.receive():
-                self._perform(agent, message)
-        except Refused as refusal:
-            _log.warning("refused a connection: %s", refusal)
-            self._lose(agent)
-        except OSError:
-            self._lose(agent)
-        except Exception:
-            _log.exception("the agent of %s is not understood", agent.service or "a stranger")
-            self._lose(agent)
-
-    def _lose(self, agent: AgentConnection) -> None:
-        self._selector.unregister(agent.socket)
-        agent.socket.close()
-        with self._changed:
-            self._agents.discard(agent)
-            for key in [key for key in self._held if key[0] is agent]:
-                self._held.pop(key).set()
-            for dying in [dying for dying in self._dying if dying[0] is agent]:
-                self._dying.remove(dying)
-                _, arm, hit = dying
-                arm._hits.append(hit)
-            lost = [self._allowed.pop(key)[0] for key in [*self._allowed] if key[0] is agent]
-            for arm in lost:
-                arm._state[agent.service] = "error: its agent left before it acted"
-            self._asked = {t: asked for t, asked in self._asked.items() if asked is not agent}
+            arms = [arm.wire() for arm in self._arms.values() if arm.concerns(agent.service)]
+            agent.send(**{"is": "welcome"}, arms=arms)
+            self._agents.add(agent)
             self._changed.notify_all()
-        for arm in lost:
-            self._withdraw_spent(arm)
 
-    def _perform(self, agent: AgentConnection, message: dict[str, Any]) -> None:
-        if agent not in self._agents:
-            self._welcome(agent, message)
-            return
+    def _hear(self, agent: AgentConnection, message: dict[str, Any]) -> None:
         match message["is"]:
             case "hit":
-                self._reached(agent, message)
+                self._referee.reached(agent, message)
             case "acted":
-                self._acted(agent, message)
+                self._referee.acted(agent, message)
             case "resumed":
-                with self._changed:
-                    held = self._held.pop((agent, message["hit"]), None)
-                    if held is not None:
-                        held.set()
-                    self._changed.notify_all()
+                self._referee.resumed(agent, message)
             case _:
                 self._answered(agent, message)
 
@@ -432,102 +288,11 @@ class Controller:
                 arm = self._known.get(int(number))
                 if arm is not None:
                     arm._state[agent.service] = state
-            if self._asked.pop(message.get("ticket", 0), None):
-                self._answers[message["ticket"]] = message
+            self._questions.answered(message)
             self._changed.notify_all()
 
-    def _welcome(self, agent: AgentConnection, message: dict[str, Any]) -> None:
-        token = message.get("token", "")
-        if message.get("is") != "hello" or not hmac.compare_digest(
-            str(token).encode(), self._token.encode()
-        ):
-            raise Refused("it does not know the token")
-        agent.service, agent.pid = str(message["service"]), int(message["pid"])
+    def _lost(self, agent: AgentConnection) -> None:
         with self._changed:
-            arms = [arm.wire() for arm in self._arms.values() if arm.concerns(agent.service)]
-            agent.send(**{"is": "welcome"}, arms=arms)
-            self._agents.add(agent)
-            self._changed.notify_all()
-
-    def _reached(self, agent: AgentConnection, message: dict[str, Any]) -> None:
-        """A call came to an armed point. An agent that does not ask has decided by itself."""
-        with self._changed:
-            arm = self._known.get(message["arm"])
-            asks = arm is None or arm.asks
-            acts = (
-                arm is not None
-                and (not asks or arm.number in self._arms)
-                and arm.count(raised=bool(message["raised"]))
-            )
-            if arm is not None and asks and acts:
-                self._allowed[agent, message["hit"]] = arm, message
-                if arm.remaining == 0:
-                    del self._arms[arm.number]
-            self._changed.notify_all()
-        if asks:
-            agent.send(**{"is": "verdict"}, hit=message["hit"], act=acts)
-        elif arm is not None and acts:
-            self._strike(agent, arm, message, message["problem"])
-
-    def _acted(self, agent: AgentConnection, message: dict[str, Any]) -> None:
-        """An agent that was allowed to act does so, or tells why it cannot."""
-        with self._changed:
-            arm, reached = self._allowed.pop((agent, message["hit"]))
-        self._strike(agent, arm, reached, message["problem"])
-        self._withdraw_spent(arm)  # before the call goes on: its function is as it was
-        agent.send(**{"is": "recorded"}, hit=message["hit"])
-
-    def _strike(
-        self, agent: AgentConnection, arm: Arm, reached: dict[str, Any], problem: str
-    ) -> None:
-        if problem:
-            with self._changed:
-                arm._state[agent.service] = f"error: {problem}"
-                self._changed.notify_all()
-            return
-        with self._changed:
-            hit = self._hit(arm, agent, reached)
-        try:
-            self._on_hit(hit)
-        except Exception:
-            _log.exception("on_hit failed for %s", hit)
-        with self._changed:
-            if hit.action == "crash":
-                self._dying.append((agent, arm, hit))
-            else:
-                arm._hits.append(hit)
-            self._changed.notify_all()
-
-    def _withdraw_spent(self, arm: Arm) -> None:
-        """Take an arm away that has no strikes left, unless one that was allowed may yet come."""
-        with self._changed:
-            if arm.remaining != 0 or any(other is arm for other, _ in self._allowed.values()):
-                return
-        for agent in [agent for agent in self._agents if arm.concerns(agent.service)]:
-            agent.send(**{"is": "disarm"}, arms=[arm.number], ticket=0)
-
-    def _hit(self, arm: Arm, agent: AgentConnection, message: dict[str, Any]) -> Hit:
-        wanted = arm.request
-        number = message["hit"]
-        arm._acted += 1
-        free = None
-        if wanted.action.word == "pause":
-            free = self._held[agent, number] = threading.Event()
-        return Hit(
-            alias=arm.alias,
-            function=wanted.point.function,
-            when=wanted.when,
-            action=wanted.action.word,
-            service=agent.service,
-            pid=agent.pid,
-            thread=message["thread"],
-            request=message["request"],
-            arm=arm.number,
-            number=arm._acted,
-            at_ns=message["at_ns"],
-            raised=message["raised"],
-            told=message["told"],
-            _free=free,
-            _let_go=lambda: agent.send(**{"is": "release"}, hit=number),
-            _reported=(agent, number),
-        )
+            self._agents.discard(agent)
+            self._questions.lost(agent)
+        self._referee.lost(agent)

@@ -253,7 +253,7 @@ def test_nobody_waits_for_an_agent_that_has_just_gone(
     agent.die()
     with controller._changed:
         assert controller._changed.wait_for(lambda: not controller.connected, 5)
-    assert controller._ask({gone: {"is": "list"}}, DEADLINE_S) == {}
+    assert controller._questions.ask({gone: {"is": "list"}}, DEADLINE_S) == {}
 
 
 # ---------------------------------------------------------------------- the agent's side
@@ -325,7 +325,7 @@ def test_a_disarm_loses_no_strike_and_allows_none_after_it(
         assert answers.count("x") == len(hits)
         assert hits == arm.hits == tuple(told)
         with controller._changed:  # those that were disarmed after their verdict said so
-            assert controller._changed.wait_for(lambda: not controller._allowed, 5)
+            assert controller._changed.wait_for(lambda: not controller._referee._allowed, 5)
         service.ask("stopping.clear()")
 
 

@@ -64,7 +64,7 @@ def test_a_stranger_does_not_disturb_the_services(controller: Controller, servic
 
 
 def test_the_socket_is_on_loopback_only(controller: Controller) -> None:
-    assert controller._listener.getsockname()[0] == "127.0.0.1"
+    assert controller._switchboard.address[0] == "127.0.0.1"
 
 
 def test_a_hit_is_told_before_it_acts(launch: Launch) -> None:
