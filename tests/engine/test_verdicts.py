@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chaos.engine.engine import unexplained_deaths
+from chaos.engine.judgement import unexplained_deaths
 from chaos.errors import UndoError
 from chaos.history import Event, History, Kind
 from chaos.invariant import Checked, Evidence, Invariant
@@ -175,7 +175,9 @@ def test_a_pause_is_told_before_it_is_undone(
     def wait_for_the_pause(_: Scope) -> None:
         stage = ledger.session._engine._stage
         assert stage is not None
-        assert stage.wait_for(lambda: any(hit.action == "pause" for hit in stage.parked()), 5)
+        assert stage.wait_for(
+            lambda: any(hit.action == "pause" for hit in stage.sightings.parked()), 5
+        )
 
     waiting = Operation("pause.wait", wait_for_the_pause)
     monkeypatch.setitem(ledger.session.words.target.operations, waiting.name, waiting)
