@@ -186,7 +186,10 @@ class Target(ABC):
         return ()
 
     def keep(self) -> object:
-        """The world as it is now, at rest, for :meth:`reset`; None: it cannot be kept."""
+        """The world as it is now, at rest, for :meth:`reset`; None: it cannot be kept.
+
+        Good as long as the target runs, under the same bug switches; several are kept at a time.
+        """
         return None
 
     def new_request_id(self) -> str:

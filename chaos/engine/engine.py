@@ -79,15 +79,17 @@ class Engine:
         """
         stated = by is not None and isinstance(by, Stated)
         rounds = Rounds(bound, bugs, by or strategy(bound.plan.schedules))
+        ended_well = False
         try:
             outcome = self._schedules(rounds)
+            ended_well = outcome.verdict is Verdict.PASS
             if outcome.verdict is Verdict.PASS:
                 rounds.check_proof(stated=stated)
         except Exception as error:
             self._dirty = True
             return replace(broken(error), rounds=rounds.number)
         finally:
-            self._end_trial()
+            self._end_trial(ended_well=ended_well)
         if outcome.verdict is not Verdict.PASS:
             return outcome  # the search has not come to its end
         return replace(outcome, account=rounds.strategy.account)
@@ -106,12 +108,18 @@ class Engine:
             rounds.strategy.end(schedule)
         return outcome
 
-    def _end_trial(self) -> None:
-        self._listening.clear()
+    def _end_trial(self, *, ended_well: bool) -> None:
         try:
-            self.controller.disarm_all()
+            if ended_well:
+                self._listening.end_trial()
+            else:
+                self._listening.stop()
         except ChaosError:
             self._dirty = True  # who does not answer is started anew by the reset
+
+    def stop_listening(self) -> None:
+        """Have nothing armed at all, until the next trial."""
+        self._listening.stop()
 
     # ------------------------------------------------------------------ one round
 
@@ -194,7 +202,7 @@ class Engine:
         return f"Not everything could be undone: {'; '.join(failures)}" if failures else ""
 
     def _disarm(self, stage: Stage) -> None:
-        """Take away what strikes; what only tells stays for the trial's other rounds."""
+        """Take away what strikes; what only tells stays."""
         self._listening.forget_hits()
         self.controller.disarm(stage.arms)
 

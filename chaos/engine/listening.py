@@ -1,4 +1,4 @@
-"""Listening: the arms that strike nobody and only tell, which the rounds of a trial share."""
+"""Listening: the arms that strike nobody and only tell, which rounds and trials share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Listening:
         self._target = target
         self._controller = controller
         self._recorded: set[str] = set()
-        self._arms: list[Arm] = []
+        self._points: list[Arm] = []
+        self._accesses: list[Arm] = []
         self.watched: dict[int, AccessPoint] = {}
         """The arms that tell what is read and written."""
 
@@ -27,7 +28,7 @@ class Listening:
             for alias, point in self._target.points.items()
             if alias not in self._recorded
         ]
-        self._arms += self._controller.arm_all(wanted)
+        self._points += self._controller.arm_all(wanted)
         self._recorded.update(self._target.points)
 
     def watch_accesses(self) -> bool:
@@ -41,16 +42,34 @@ class Listening:
             for access in wanted
         )  # fmt: skip
         self.watched.update(zip((arm.number for arm in arms), wanted, strict=True))
-        self._arms += arms
+        self._accesses += arms
         return bool(self.watched)
 
     def forget_hits(self) -> None:
         """A round is over: the next one begins with none."""
-        for arm in self._arms:
+        for arm in (*self._points, *self._accesses):
             arm.forget()
 
-    def clear(self) -> None:
-        """The trial is over: whoever disarms everything takes these away too."""
-        self._recorded.clear()
-        self._arms.clear()
+    def end_trial(self) -> None:
+        """Go on with the points only: every trial wants those, and to arm them takes its time.
+
+        Raises:
+            PointError: a service did not confirm.
+        """
+        arms = list(self._accesses)
+        self._accesses.clear()
         self.watched.clear()
+        if arms:
+            self._controller.disarm(arms)
+
+    def stop(self) -> None:
+        """Go on with nothing at all, and whatever else is armed ends too.
+
+        Raises:
+            PointError: a service did not confirm.
+        """
+        self._recorded.clear()
+        self._points.clear()
+        self._accesses.clear()
+        self.watched.clear()
+        self._controller.disarm_all()

@@ -186,7 +186,11 @@ class Session:
         return ended
 
     def armed(self) -> Mapping[str, tuple[str, ...]]:
-        """Which functions are armed right now, by service; none between trials."""
+        """Which functions are armed, by service, when nothing listens any more; none, of a trial.
+
+        Between trials the points stay armed so that they tell when they are passed.
+        """
+        self._engine.stop_listening()
         return self._controller.armed()
 
     def _begin(self, case: Case) -> Trial:

@@ -70,6 +70,8 @@ class Stage:
     """Actors that wait until a service is ready."""
     arms: list[Arm] = field(default_factory=list)
     """Those of its faults."""
+    listens: bool = False
+    """Whether what is told belongs to a part of the plan: to make the steady state does not."""
     changed: bool = True
     """Whether the world is, or may be, another one than at the beginning."""
     over: bool = False
@@ -191,6 +193,8 @@ class Stage:
 
     def on_hit(self, hit: Hit) -> None:
         """Take note of a hit; called by the controller on its own thread."""
+        if not self.listens:
+            return
         self.sightings.see(hit)
         if self.accesses.note(hit):
             return
@@ -218,6 +222,9 @@ class Stage:
 
     def begin(self, phase: Phase) -> None:
         """Note which part of the plan begins now."""
+        if not self.listens:
+            self.controller.catch_up()  # what the steady state led to comes before
+        self.listens = True
         self.phase = phase
         self._ended.clear()
 
