@@ -23,6 +23,7 @@ if _ours not in _where:
 
 from chaos.pytest_plugin import (  # noqa: E402 - only once it is known to be ours
     chaos,
+    pytest_addhooks,
     pytest_addoption,
     pytest_collect_file,
     pytest_configure,
@@ -33,6 +34,7 @@ from chaos.pytest_plugin import (  # noqa: E402 - only once it is known to be ou
 
 __all__ = [
     "chaos",
+    "pytest_addhooks",
     "pytest_addoption",
     "pytest_collect_file",
     "pytest_configure",

@@ -43,14 +43,18 @@ class UndoError(ChaosError):
 
 
 class VerdictError(ChaosError):
-    """Base of the verdicts that turn a test red."""
+    """Base of the verdicts that turn a test red.
+
+    FAIL and VACUOUS are an :class:`AssertionError` too, by which others tell a test that has failed
+    from one that broke.
+    """
 
 
-class Failed(VerdictError):
+class Failed(VerdictError, AssertionError):
     """FAIL: an invariant or an expectation was violated; the message carries the evidence."""
 
 
-class Vacuous(VerdictError):
+class Vacuous(VerdictError, AssertionError):
     """VACUOUS: a fault of the plan never struck, so the run proves nothing."""
 
 

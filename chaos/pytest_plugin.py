@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from chaos.engine.case import Case
     from chaos.engine.session import Session
-    from chaos.journal import Journal
+    from chaos.journal import Journal, Trial
     from chaos.language.bind import BoundPlan
     from chaos.language.catalogue import Vocabulary
     from chaos.plan import Plan, Schedules
@@ -28,6 +28,19 @@ T = TypeVar("T")
 SUFFIXES = (".plan.yaml", ".plan.yml")
 KEPT = "chaos_kept"
 _STATE = pytest.StashKey["ChaosState"]()
+
+
+class Hooks:
+    """The hooks that this plugin adds to those of pytest."""
+
+    @pytest.hookspec
+    def pytest_chaos_trial(self, item: pytest.Item, journal: Journal, trial: Trial) -> None:
+        """Called while ``item`` runs, as soon as a trial of it has ended and is in the journal."""
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Make our hooks known."""
+    pluginmanager.add_hookspecs(Hooks)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -116,6 +129,7 @@ class PlanFile(pytest.File):
                 target = state.target_of(source.plan)
                 words = source.words(target)
                 source.bind(words)
+                state.accompany()
                 wanted = self.config.getoption("chaos_bug")
                 for bug in wanted:
                     state.refuse_unknown(bug, source.plan, words)  # it would select nothing
@@ -124,7 +138,7 @@ class PlanFile(pytest.File):
                     if not wanted or case.bug in wanted:
                         chosen_case = replace(case, schedules=state.schedules)
                         yield PlanItem.from_parent(
-                            self, name=case.name, case=chosen_case, target=target
+                            self, name=case.name, case=chosen_case, target=target, words=words
                         )
         except ChaosError as error:
             raise self.CollectError(str(error)) from None
@@ -133,16 +147,17 @@ class PlanFile(pytest.File):
 class PlanItem(pytest.Item):
     """One plan with one set of bug switches: passes when the verdict is the expected one."""
 
-    def __init__(self, *, case: Case, target: str, **kwargs: Any) -> None:
+    def __init__(self, *, case: Case, target: str, words: Vocabulary, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.case = case
         self.target = target
+        self.words = words
         self.add_marker("chaos")
 
     def runtest(self) -> None:
         """Run the plan."""
         state = self.config.stash[_STATE]
-        session = state.session(self.target)
+        session = state.session(self.target, self)
         outcome = session.run(self.case)
         _raise_unless_expected(outcome, self.case, session.expected(self.case), state.requires)
 
@@ -196,7 +211,7 @@ def _without_our_frames(act: Callable[[], T]) -> T:
 class Chaos:
     """What the ``chaos`` fixture gives: run plans written in Python."""
 
-    def __init__(self, state: ChaosState, target: str, test: str = "") -> None:
+    def __init__(self, state: ChaosState, target: str, test: pytest.Item) -> None:
         self._state = state
         self._test = test
         self.target = target
@@ -224,19 +239,20 @@ class Chaos:
 
     def _check(self, plan: Plan, bug: str) -> Outcome:
         case = self._case(plan, bug)
-        session = self._state.session(self.target)
+        session = self._state.session(self.target, self._test)
         outcome = session.run(case)
         _raise_unless_expected(outcome, case, session.expected(case), self._state.requires)
         return outcome
 
     def _run(self, plan: Plan, bug: str, schedule: str) -> Outcome:
-        return self._state.session(self.target).run(self._case(plan, bug, schedule))
+        session = self._state.session(self.target, self._test)
+        return session.run(self._case(plan, bug, schedule))
 
     def _case(self, plan: Plan, bug: str, schedule: str = "") -> Case:
         from chaos.engine.case import Case
         from chaos.plan import Schedules
 
-        command = f"pytest {shlex.quote(self._test)}" if self._test else ""
+        command = f"pytest {shlex.quote(self._test.nodeid)}"
         stated = Schedules.model_validate([schedule]) if schedule else self._state.schedules
         return Case(plan, bug, schedules=stated, command=command)
 
@@ -253,7 +269,7 @@ def chaos(request: pytest.FixtureRequest) -> Chaos:
     """Run fault plans against the target; it is started once and kept warm between tests."""
     state = request.config.stash[_STATE]
     state.refuse_shadowing()
-    return Chaos(state, state.default_target, request.node.nodeid)
+    return Chaos(state, state.default_target, request.node)
 
 
 class ChaosState:
@@ -267,6 +283,7 @@ class ChaosState:
         self.written: list[Path] = []
         self.kept: list[str] = []
         self._checked = False
+        self._accompanied = False
 
     @property
     def used(self) -> bool:
@@ -353,8 +370,20 @@ class ChaosState:
                 raise pytest.UsageError(hidden)
             self._checked = True
 
-    def session(self, target: str) -> Session:
-        """The running session of a target; only one runs at a time in a process."""
+    def accompany(self) -> None:
+        """Let the hooks that accompany chaos tests into pytest.
+
+        Only once a target is loaded: what stands beside it must not be hidden by ours.
+        """
+        if not self._accompanied:
+            from chaos.language.catalogue import pytest_plugins
+
+            for name, plugin in pytest_plugins().items():
+                self.config.pluginmanager.register(plugin, f"chaos-{name}")
+            self._accompanied = True
+
+    def session(self, target: str, item: pytest.Item) -> Session:
+        """The running session of a target, for ``item``; only one runs at a time in a process."""
         from chaos.engine.session import Session
         from chaos.safety import procfs
 
@@ -366,6 +395,9 @@ class ChaosState:
             running = Session(target, self.journal, keep=bool(self.config.getoption("chaos_keep")))
             running.__enter__()
             self.sessions[target] = running
+        self.accompany()
+        tell = self.config.hook.pytest_chaos_trial
+        running.on_trial = lambda trial: tell(item=item, journal=self.journal, trial=trial)
         return running
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,6 +20,7 @@ from markupsafe import Markup
 
 from chaos.history import Event, Kind
 from chaos.journal import Group, Journal, Round, ServiceLog, Trial
+from reports.link import LINK, address
 from reports.sentence import sentence, sentences
 from reports.summary import SYMBOLS, Summary, expectation, reason, state, verdict
 from reports.text import first_line, printable, shortened
@@ -43,23 +43,31 @@ LOG = 20_000
 
 def render(journal: Journal, output: Path) -> None:
     """Write the run as one self-contained HTML page to ``output``."""
-    summary = Summary.of(journal)
+    with output.open("w", encoding="utf-8") as file:
+        file.writelines(page(journal, Summary.of(journal)))
+
+
+def page(journal: Journal, summary: Summary) -> Iterator[str]:
+    """The page on these trials of a journal, piece by piece."""
     groups = summary.groups
     shown = {group.first.id for group in _unexpected_first(groups)[:SECTIONS]}
-    page = _environment().get_template("report.html")
     style, script = _asset("report.css"), _asset("report.js")
-    parts = page.generate(
-        summary=summary,
-        lines=[(number, group, group.first.id in shown) for number, group in enumerate(groups, 1)],
-        sections=_sections(journal, groups, shown),
-        left_off=len(groups) - len(shown),
-        style=style,
-        script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+    return (
+        _environment()
+        .get_template("report.html")
+        .generate(
+            summary=summary,
+            lines=[
+                (number, group, group.first.id in shown) for number, group in enumerate(groups, 1)
+            ],
+            sections=_sections(journal, groups, shown),
+            left_off=len(groups) - len(shown),
+            style=style,
+            script=script,
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+        )
     )
-    with output.open("w", encoding="utf-8") as file:
-        file.writelines(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,7 @@ def _detailed(groups: tuple[Group, ...]) -> frozenset[str]:
 
 
 def _detail(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Detail:
-    shown = _round_to_show(journal, trial, rounds)
+    shown = round_to_show(journal, trial, rounds)
     number = shown.number if shown else trial.rounds + 1
     events = journal.events(trial.id, number)
     zero_ns = min((event.at_ns for event in events), default=0)
@@ -157,7 +165,7 @@ def _detail(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Detail
     )
 
 
-def _round_to_show(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Round | None:
+def round_to_show(journal: Journal, trial: Trial, rounds: tuple[Round, ...]) -> Round | None:
     """The round that the runner died in (None), else the first that is not PASS, else the first."""
     if trial.verdict is None and journal.events(trial.id, trial.rounds + 1):
         return None
@@ -228,17 +236,14 @@ def _unequal_first(rounds: tuple[Round, ...]) -> tuple[Round, ...]:
     return tuple(sorted(chosen, key=lambda each: each.number))
 
 
-_LINK = re.compile(r"LP#(\d+)|https?://[^\s<>\"']+")
-
-
 def _linked(text: str) -> Markup:
     """``text`` with links to the Launchpad bugs (``LP#123``) and addresses that it names."""
     parts, end = [], 0
-    for match in _LINK.finditer(text):
-        address = f"https://bugs.launchpad.net/bugs/{match[1]}" if match[1] else match[0]
-        parts.append(Markup("{}").format(printable(text[end : match.start()])))
-        parts.append(Markup('<a href="{}">{}</a>').format(printable(address), printable(match[0])))
-        end = match.end()
+    for found in LINK.finditer(text):
+        parts.append(Markup("{}").format(printable(text[end : found.start()])))
+        leads_to, words = printable(address(found)), printable(found[0])
+        parts.append(Markup('<a href="{}">{}</a>').format(leads_to, words))
+        end = found.end()
     return Markup("").join([*parts, Markup("{}").format(printable(text[end:]))])
 
 

@@ -30,6 +30,7 @@ FAULTS = "chaos.faults"
 INVARIANTS = "chaos.invariants"
 SUITES = "chaos.suites"
 REPORTS = "chaos.reports"
+PYTEST = "chaos.pytest"
 
 
 class CatalogueError(ChaosError):
@@ -241,3 +242,8 @@ def report(name: str) -> Callable[..., None]:
 def reports() -> tuple[str, ...]:
     """The names of all kinds of report."""
     return tuple(_entries(REPORTS))
+
+
+def pytest_plugins() -> Mapping[str, Any]:
+    """What accompanies chaos tests in pytest: modules of hooks, by name."""
+    return {name: _load(entry) for name, entry in _entries(PYTEST).items()}

@@ -91,7 +91,7 @@ def _use_write_ahead_log(file: Path) -> None:
     try:
         # One process at a time: of two that change the mode SQLite fails one, without waiting.
         fcntl.flock(directory, fcntl.LOCK_EX)
-        with closing(sqlite3.connect(file, BUSY_TIMEOUT_MS / 1000)) as connection:
+        with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
     finally:
         os.close(directory)

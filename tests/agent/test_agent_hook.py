@@ -112,7 +112,7 @@ def test_the_agent_needs_nothing_but_its_own_directory(script: Path, armed: dict
     """With -S no installed distribution can be imported, so neither can ``chaos``."""
     script.write_text(
         "import sitecustomize, sys, sysconfig\n" + SCRIPT + "import os\n"
-        "own = os.path.dirname(os.path.dirname(sitecustomize.__file__))\n"
+        "own = os.path.dirname(sys.modules['_chaos_agent'].__file__)\n"
         "standard = sysconfig.get_path('stdlib')\n"
         "for name, module in sorted(sys.modules.items()):\n"
         "    file = getattr(module, '__file__', None) or standard\n"
