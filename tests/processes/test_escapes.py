@@ -32,8 +32,11 @@ ESCAPING = shell("one", f"{ESCAPE} while ! test -s {{run_dir}}/escaped; do :; do
 
 
 @pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory for temporary files of this test's own: no other run looks for stale ones."""
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for run directories of this test's own: no other run looks for stale ones.
+
+    pytest's own directories (``tmp_path``) are elsewhere already, and root's alone.
+    """
     path = Path(tempfile.mkdtemp(prefix="private-"))
     path.chmod(0o711)  # a server that is not root's must reach what is its own
     monkeypatch.setattr(tempfile, "tempdir", str(path))
