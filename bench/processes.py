@@ -28,11 +28,12 @@ LABEL = f"bench-{time.time_ns():x}"
 
 
 @contextmanager
-def run_directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix=f"chaos-{LABEL}-") as name:
-        run_dir = Path(name)
-        with Reaper(LABEL, run_dir, remove_run_dir=True):
-            yield run_dir
+def guarded() -> Iterator[Reaper]:
+    with (
+        tempfile.TemporaryDirectory(prefix=f"chaos-{LABEL}-") as name,
+        Reaper(LABEL, Path(name), remove_run_dir=True) as reaper,
+    ):
+        yield reaper
 
 
 def took_ms(what: Callable[[], object]) -> float:
@@ -52,11 +53,14 @@ def main(where: str, rounds: int) -> None:
     def row(what: str, figures: list[float]) -> None:
         table.add_row(what, f"{statistics.median(figures):.1f}", f"{max(figures):.1f}")
 
-    with run_directory() as run_dir:
+    with guarded() as reaper:
+        run_dir = reaper.run_dir
 
         def boot() -> None:
             events.clear()
-            target.start(Instrumentation(LABEL, run_dir, lambda _: {}, tell), frozenset())
+            target.start(
+                Instrumentation(LABEL, run_dir, lambda _: {}, tell, reaper.launch), frozenset()
+            )
 
         def tell(service: str, event: str, _: object) -> None:
             events.append((time.perf_counter(), service, event))
@@ -81,7 +85,7 @@ def main(where: str, rounds: int) -> None:
         row("reset", [took_ms(lambda: target.reset(frozenset())) for _ in range(rounds)])
         row("observe", [took_ms(target.observe) for _ in range(rounds)])
         target.stop()
-        left = audit(LABEL, run_dir=run_dir)
+        left = audit(reaper.members, run_dir=run_dir)
     Console().print(table)
     sys.exit("\n".join(left) or 0)
 

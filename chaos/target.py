@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from chaos.invariant import Invariant
 from chaos.operation import Operations, Scope
 from chaos.point import AccessPoint, Point
+from chaos.safety.program import Launch, launch
 from chaos.world import World
 
 
@@ -76,6 +77,7 @@ class Instrumentation:
 
     ``environment(service)`` are the variables that let the agent in that process find and trust
     the controller; ``label`` marks everything that belongs to this run (``CHAOS_RUN=label``).
+    What is executed by ``launch`` is found and ended with the run even if it sheds the label.
     """
 
     label: str
@@ -83,6 +85,7 @@ class Instrumentation:
     environment: Callable[[str], Mapping[str, str]]
     on_service: Callable[[str, str, Mapping[str, Any]], None]
     """Called as (service, event, facts); event: started, ready, exited, killed, frozen, thawed."""
+    launch: Launch = launch
 
 
 @dataclass(frozen=True, slots=True)

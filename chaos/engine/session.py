@@ -29,7 +29,8 @@ from chaos.failpoints.controller import Controller
 from chaos.history import Event, History, Kind
 from chaos.journal import Journal, Round, ServiceLog, Trial
 from chaos.language.catalogue import Vocabulary, make
-from chaos.safety.reaper import Reaper
+from chaos.safety.owner import PREFIX
+from chaos.safety.reaper import Reaper, reap_stale
 from chaos.safety.residue import audit
 from chaos.safety.undo import UndoLog
 from chaos.target import Instrumentation
@@ -79,12 +80,13 @@ class Session:
 
     def _open(self) -> None:
         ending = self._ending  # executed backwards, each whatever happens to the others
-        self.run_dir = Path(tempfile.mkdtemp(prefix=f"chaos-{self.label}-"))
+        reap_stale()
+        self.run_dir = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{self.label}-"))
         ending.callback(self._remove_run_dir)
         reaper = Reaper(self.label, self.run_dir, remove_run_dir=not self.keep)
         ending.callback(self._dismiss, reaper)
         reaper.start()
-        ending.callback(self._audit)
+        ending.callback(self._audit, reaper)
         self._controller = Controller(
             label=self.label,
             request_id_reader=self.words.target.request_id_reader,
@@ -98,7 +100,11 @@ class Session:
         ending.callback(self._stop)
         self.words.target.start(
             Instrumentation(
-                self.label, self.run_dir, self._controller.environment, self._on_service
+                self.label,
+                self.run_dir,
+                self._controller.environment,
+                self._on_service,
+                reaper.launch,
             ),
             frozenset(),
         )
@@ -124,8 +130,10 @@ class Session:
         except Exception as error:
             self._left(f"the target did not stop: {error}")
 
-    def _audit(self) -> None:
-        for found in audit(self.label, run_dir=self.run_dir):
+    def _audit(self, reaper: Reaper) -> None:
+        if not reaper.is_alive:
+            self._left("the reaper was killed: who cleared the label can have escaped")
+        for found in audit(reaper.members, run_dir=self.run_dir):
             self._left(found)
         self._clean = not self.residue
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from chaos.errors import ChaosError
@@ -101,6 +101,33 @@ def group(pid: int) -> int | None:
     return int(found[2]) if found else None
 
 
+def parent(pid: int) -> int | None:
+    """The parent of ``pid``: who adopted it, when it is an orphan."""
+    found = stat(pid)
+    return int(found[1]) if found else None
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """The parent of ``pid``, the parent's parent, and so on."""
+    while above := parent(pid):
+        yield above
+        pid = above
+
+
+def descendants(roots: Iterable[int]) -> set[int]:
+    """Every process that descends from one of ``roots``, these excepted."""
+    children: dict[int, list[int]] = {}
+    for pid in pids():
+        children.setdefault(parent(pid) or 0, []).append(pid)
+    found: set[int] = set()
+    below = list(roots)
+    while below:
+        new = [child for child in children.get(below.pop(), ()) if child not in found]
+        found.update(new)
+        below += new
+    return found
+
+
 def command(pid: int) -> str:
     """Its command line for people, at most 120 characters."""
     try:
@@ -127,14 +154,9 @@ def pids() -> Iterator[int]:
     return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
 
 
-def labelled(label: str, names: Collection[str] = ()) -> Iterator[int]:
-    """Every living process that carries the run's label, this one excepted.
-
-    With ``names`` only those that are called so (:func:`name`).
-    """
-    for pid in pids():
-        if pid != os.getpid() and is_labelled(pid, label) and (not names or name(pid) in names):
-            yield pid
+def labelled(label: str) -> Iterator[int]:
+    """Every living process that carries the run's label, this one excepted."""
+    return (pid for pid in pids() if pid != os.getpid() and is_labelled(pid, label))
 
 
 def cpu_ns(pids: Iterable[int]) -> int:

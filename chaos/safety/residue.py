@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chaos.safety import procfs
+from chaos.safety.members import Members
 from chaos.safety.undo import UndoLog
 
 _LISTEN = "0A"  # state in /proc/net/tcp, include/net/tcp_states.h
 
 
 def audit(
-    label: str,
+    members: Members,
     *,
     run_dir: Path,
     expected_pids: frozenset[int] = frozenset(),
     known_files: frozenset[Path] = frozenset(),
 ) -> tuple[str, ...]:
-    """One sentence for each leftover of the run ``label``; empty when the run is clean.
+    """One sentence for each leftover of a run; empty when the run is clean.
 
+    ``members`` are its processes.
     ``expected_pids`` are processes that may live on (the services of a warm target); with them goes
     their process group. ``known_files`` may stay in the machine's temporary directory.
 
@@ -28,7 +30,7 @@ def audit(
         ChaosError: not on Linux.
     """
     procfs.require_linux()
-    ours = sorted(procfs.labelled(label))
+    ours = members.living()
     unexpected = [pid for pid in ours if not {pid, procfs.group(pid)} & expected_pids]
     return (
         *(f"process {pid} is still alive: {procfs.command(pid)}" for pid in unexpected),
@@ -45,7 +47,7 @@ def audit(
         *(f"a fault was not undone: {entry}" for entry in UndoLog(run_dir).open),
         *(
             f"{path} lies outside the run directory"
-            for path in sorted(Path(tempfile.gettempdir()).glob(f"chaos-{label}*"))
+            for path in sorted(Path(tempfile.gettempdir()).glob(f"chaos-{members.label}*"))
             if path.resolve() != run_dir.resolve() and path not in known_files
         ),
     )

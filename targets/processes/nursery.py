@@ -12,7 +12,6 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chaos.errors import TargetError
+from chaos.safety.program import Launch, Launched, Program
 from chaos.target import ServiceState
 from targets.processes import warm_parent
 
@@ -70,7 +70,7 @@ class Nursery:
         self._tell = tell
         self._children: dict[str, Child] = {}
         self._warm = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Launched | None = None
 
     def open(
         self,
@@ -78,8 +78,9 @@ class Nursery:
         environment: Mapping[str, str],
         preload: Iterable[str],
         limit_s: float,
+        launch: Launch,
     ) -> None:
-        """Execute the warm parent and return when it has imported ``preload``.
+        """Have ``launch`` execute the warm parent; return when it has imported ``preload``.
 
         ``environment`` is what all its children show in ``/proc/<pid>/environ``.
 
@@ -92,25 +93,19 @@ class Nursery:
         self._log = self.logs / "warm-parent.log"
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         runner = os.pidfd_open(os.getpid())
-        inherited = (theirs.fileno(), runner)
-        sys_path = [str(Path(entry).absolute()) for entry in sys.path]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-u", warm_parent.__file__),
-                    *map(str, inherited),
-                    json.dumps(sys_path),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=run_dir,
-                env=environment,
-                pass_fds=inherited,
-                start_new_session=True,
+        sys_path = json.dumps([str(Path(entry).absolute()) for entry in sys.path])
+        try:
+            self._process = launch(
+                Program(
+                    (sys.executable, "-P", "-u", warm_parent.__file__, sys_path, str(run_dir)),
+                    environment,
+                    self._log,
+                    (theirs.fileno(), runner),
+                )
             )
-        theirs.close()
-        os.close(runner)
+        finally:
+            theirs.close()
+            os.close(runner)
         self.pid = self._process.pid
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._link, selectors.EVENT_READ)
@@ -137,12 +132,12 @@ class Nursery:
         with self.changed:
             if self.pid is not None:
                 self._link.shutdown(socket.SHUT_WR)
-        try:
-            # While it still imports, it does not listen.
-            self._process.wait(limit_s if self._warm else 0.0)
-        except subprocess.TimeoutExpired:
+        # While it still imports, it does not listen.
+        if not self._process.wait(limit_s if self._warm else 0.0):
             self._process.kill()
             self._process.wait()
+        self._process.close()
+        self._link.shutdown(socket.SHUT_RDWR)  # whoever may still hold the other end
         self._thread.join()
         self._link.close()
         self._selector.close()

@@ -17,7 +17,7 @@ from typing import Any
 
 from chaos.errors import TargetError, nearest
 from chaos.safety import procfs
-from chaos.safety.reaper import kill_labelled
+from chaos.safety.members import Members
 from chaos.target import Instrumentation, Limits, ServiceState, Target
 from targets import placeholders
 from targets.processes.account import account_of, make_directory
@@ -119,7 +119,13 @@ class ProcessTarget(Target):
             self._ports.hold()
             # Imports are part of every start: they may take as long as the longest.
             limit_s = self._longest(lambda limits: limits.start_s)
-            self._nursery.open(self.run_dir, self._common_environment(), self._preload(), limit_s)
+            self._nursery.open(
+                self.run_dir,
+                self._common_environment(),
+                self._preload(),
+                limit_s,
+                instrumentation.launch,
+            )
             self._boot(self._order)
             self.capture(self.run_dir)
         except BaseException:
@@ -129,9 +135,11 @@ class ProcessTarget(Target):
     def stop(self) -> None:
         """End every service and release what the target holds; safe to call twice."""
         limit_s = self._longest(lambda limits: limits.stop_s)
+        if self._leaves and self._instrumentation:
+            self._members.kill(limit_s, self._leaves)  # as long as they are below the warm parent
         self._nursery.close(limit_s)
         if self._leaves and self._instrumentation:
-            kill_labelled(self._running.label, limit_s, self._leaves)
+            self._members.kill(limit_s, self._leaves)
         self._ports.release()
         self._instrumentation = None
 
@@ -172,7 +180,11 @@ class ProcessTarget(Target):
     def _left_behind(self) -> Iterator[int]:
         """The daemons that services have left."""
         if self._leaves:
-            yield from procfs.labelled(self._running.label, self._leaves)
+            yield from self._members.living(self._leaves)
+
+    @property
+    def _members(self) -> Members:
+        return Members(self._running.label, self._nursery.pid)
 
     def _is_missing(self, spec: ServiceSpec) -> bool:
         return not spec.is_job and self._services[spec.name].state is not ServiceState.READY

@@ -1,7 +1,7 @@
 """The warm parent: a process that has imported a system's code once and forks its services.
 
-Executed by path with two inherited descriptors (a socket of a pair, the runner's pidfd) and the
-runner's ``sys.path`` in JSON, it talks JSON messages over the socket::
+Executed by path with two inherited descriptors (a socket of a pair, the runner's pidfd), the
+runner's ``sys.path`` in JSON and the run directory, it talks JSON messages over the socket::
 
     asked     {"preload": modules}                                          first of all
     told      {"ready": true}                                               after the imports
@@ -39,9 +39,10 @@ from typing import Any
 
 if __name__ == "__main__":
     # Executed by path: what is ours is found where the runner found it.
-    sys.path[:] = json.loads(sys.argv[3])
+    sys.path[:] = json.loads(sys.argv[1])
 
 from chaos.safety import procfs
+from chaos.safety.program import FIRST_DESCRIPTOR
 
 MESSAGE_LIMIT = 1 << 18
 """Longest message, in bytes."""
@@ -147,11 +148,15 @@ class WarmParent:
         if name not in self._children:
             return
         child = self._children[name]
+        # Those that have left its group (as PostgreSQL's do) are found while it lives only.
+        elsewhere = _elsewhere(child) if number == signal.SIGKILL else {}
         if number == signal.SIGKILL and child.leaves:
             # The rest of its group follows when it is buried, those excepted that it may leave.
             os.kill(child.pid, number)
         else:
             _signal_group(child.pid, number)
+        for pid, started in elsewhere.items():
+            _end(pid, started)
         if number == signal.SIGSTOP:
             # WNOWAIT: the state is looked at, not consumed, so a second look does not block.
             os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -192,6 +197,40 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except ProcessLookupError:
         os.kill(pid, number)
+
+
+def _elsewhere(child: Child) -> dict[int, int | None]:
+    """Who descends from a living child, is in another group, and must not outlive it.
+
+    Each with the time of its start. All of them are stopped then, and make no more of their kind.
+    """
+    found: dict[int, int | None] = {}
+    while more := [
+        pid
+        for pid in procfs.descendants([child.pid])
+        if pid not in found
+        and procfs.group(pid) != child.pid
+        and procfs.name(pid) not in child.leaves
+    ]:
+        _signal_group(child.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        for pid in more:
+            found[pid] = procfs.started(pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+    return found
+
+
+def _end(pid: int, started: int | None) -> None:
+    """SIGKILL a descendant unless it is another one by now, and bury it if it became our child."""
+    with suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        if procfs.started(pid) == started:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            select.select([pidfd], [], [])
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
 
 
 def _kill_group_but(group: int, spared: Collection[str]) -> None:
@@ -243,8 +282,9 @@ def _warm_up(preload: list[str]) -> None:
 
 def main() -> None:
     """Warm up and serve; in a child: be the service."""
-    link = socket.socket(fileno=int(sys.argv[1]))
-    runner = int(sys.argv[2])
+    os.chdir(sys.argv[2])
+    link = socket.socket(fileno=FIRST_DESCRIPTOR)
+    runner = FIRST_DESCRIPTOR + 1
     link.set_inheritable(False)
     os.set_inheritable(runner, False)
     order = json.loads(link.recv(MESSAGE_LIMIT))

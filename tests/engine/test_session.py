@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -131,6 +133,21 @@ def test_without_a_reaper_no_run_directory_stays(
         session.__enter__()
     assert not session.run_dir.exists()
     assert stubborn.process is None
+
+
+def test_a_reaper_that_was_killed_is_told(journal: Journal, stubborn: Stubborn) -> None:
+    with Session("stubborn:target", journal) as session:
+        (reaper,) = (pid for pid in procfs.descendants([os.getpid()]) if is_reaper(pid))
+        os.kill(reaper, signal.SIGKILL)
+        os.waitid(os.P_PID, reaper, os.WEXITED | os.WNOWAIT)
+    assert "the reaper was killed" in session.residue[1]
+    assert stubborn.process is not None
+    assert stubborn.process.wait(5) == -9
+    assert not session.run_dir.exists()
+
+
+def is_reaper(pid: int) -> bool:
+    return "reaper.py" in procfs.command(pid)
 
 
 def test_closing_twice_tells_what_was_left_once(journal: Journal, stubborn: Stubborn) -> None:

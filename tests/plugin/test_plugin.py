@@ -269,7 +269,7 @@ def _is_held(journal: Path) -> bool:
 
 def _run_dirs(runner: int) -> list[Path]:
     """Of a pytest process, or of its worker."""
-    workers = Path(f"/proc/{runner}/task/{runner}/children").read_text().split()
+    workers = procfs.descendants([runner])
     folder = Path(tempfile.gettempdir())
     return [path for pid in (runner, *workers) for path in folder.glob(f"chaos-{pid}-*")]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaos.safety.reaper import kill_labelled
+from chaos.safety.members import Members
 from chaos.target import Instrumentation
 from targets.processes import ProcessTarget
 from tests.ledger.ledger import Ledger
@@ -25,7 +25,7 @@ def label() -> Iterator[str]:
     """A run of its own for each test; whatever a failed test left of it is ended."""
     label = f"test-{uuid.uuid4().hex[:8]}"
     yield label
-    kill_labelled(label, 5.0)
+    Members(label).kill(5.0)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.safety.members import Members
 from chaos.safety.residue import audit
 from chaos.safety.undo import RemovePath, UndoLog
 
@@ -44,7 +45,7 @@ def port_of(process: subprocess.Popen[str]) -> int:
 
 
 def test_a_clean_run_has_no_residue(label: str, tmp_path: Path) -> None:
-    assert audit(label, run_dir=tmp_path) == ()
+    assert audit(Members(label), run_dir=tmp_path) == ()
 
 
 def test_a_living_process_is_named(
@@ -52,7 +53,7 @@ def test_a_living_process_is_named(
 ) -> None:
     port_of(leftover)
 
-    assert f"process {leftover.pid} is still alive" in audit(label, run_dir=tmp_path)[0]
+    assert f"process {leftover.pid} is still alive" in audit(Members(label), run_dir=tmp_path)[0]
 
 
 def test_a_listening_socket_is_named(
@@ -60,7 +61,9 @@ def test_a_listening_socket_is_named(
 ) -> None:
     port = port_of(leftover)
 
-    assert f"process {leftover.pid} still listens on port {port}" in audit(label, run_dir=tmp_path)
+    assert f"process {leftover.pid} still listens on port {port}" in audit(
+        Members(label), run_dir=tmp_path
+    )
 
 
 def test_a_stopped_process_is_named_even_when_it_is_expected(
@@ -70,7 +73,7 @@ def test_a_stopped_process_is_named_even_when_it_is_expected(
     leftover.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, leftover.pid, os.WSTOPPED)
 
-    (found,) = audit(label, run_dir=tmp_path, expected_pids=frozenset({leftover.pid}))
+    (found,) = audit(Members(label), run_dir=tmp_path, expected_pids=frozenset({leftover.pid}))
 
     assert re.match(rf"process {leftover.pid} is still stopped", found)
 
@@ -78,7 +81,7 @@ def test_a_stopped_process_is_named_even_when_it_is_expected(
 def test_a_fault_that_was_not_undone_is_named(label: str, tmp_path: Path) -> None:
     UndoLog(tmp_path).push(RemovePath("/somewhere"))
 
-    assert audit(label, run_dir=tmp_path) == (
+    assert audit(Members(label), run_dir=tmp_path) == (
         "a fault was not undone: chaos.safety.undo:RemovePath(path='/somewhere')",
     )
 
@@ -94,14 +97,16 @@ def stray_file(label: str) -> Iterator[Path]:
 def test_a_file_outside_the_run_directory_is_named(
     label: str, tmp_path: Path, stray_file: Path
 ) -> None:
-    assert audit(label, run_dir=tmp_path) == (f"{stray_file} lies outside the run directory",)
+    assert audit(Members(label), run_dir=tmp_path) == (
+        f"{stray_file} lies outside the run directory",
+    )
 
 
 def test_a_known_file_is_no_residue(label: str, tmp_path: Path, stray_file: Path) -> None:
-    assert audit(label, run_dir=tmp_path, known_files=frozenset({stray_file})) == ()
+    assert audit(Members(label), run_dir=tmp_path, known_files=frozenset({stray_file})) == ()
 
 
 def test_a_process_without_the_label_is_no_residue(
     label: str, tmp_path: Path, bystander: subprocess.Popen[bytes]
 ) -> None:
-    assert audit(label, run_dir=tmp_path) == ()
+    assert audit(Members(label), run_dir=tmp_path) == ()

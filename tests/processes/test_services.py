@@ -13,6 +13,7 @@ import pytest
 
 from chaos.errors import NotReady, TargetError
 from chaos.safety import procfs
+from chaos.safety.members import Members
 from chaos.safety.residue import audit
 from chaos.safety.undo import Thaw
 from chaos.target import Instrumentation, ServiceState
@@ -71,7 +72,7 @@ def test_a_target_may_be_started_again_after_it_was_stopped(start: Start) -> Non
 def test_the_living_processes_of_a_target_are_no_residue(
     ledger: ProcessTarget, label: str, tmp_path: Path
 ) -> None:
-    assert audit(label, run_dir=tmp_path, expected_pids=ledger.pids) == ()
+    assert audit(Members(label), run_dir=tmp_path, expected_pids=ledger.pids) == ()
 
 
 def test_a_service_whose_group_has_a_child_takes_it_along(start: Start, label: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from chaos.errors import NotReady, TargetError
 from chaos.safety import procfs
+from chaos.safety.members import Members
 from chaos.safety.residue import audit
 from chaos.target import Instrumentation, ServiceState
 from targets.processes import ProcessTarget
@@ -192,7 +193,7 @@ def _await_end(pid: int) -> None:
 def test_root_sees_what_other_users_processes_leave(
     nobody: ProcessTarget, label: str, tmp_path: Path
 ) -> None:
-    left = audit(label, run_dir=tmp_path)
+    left = audit(Members(label), run_dir=tmp_path)
 
     assert any(f"process {nobody.services['forked'].pid} is" in found for found in left)
 
@@ -405,7 +406,7 @@ def test_a_daemon_is_left_by_a_service_that_dies_by_itself(
 def test_a_daemon_that_may_be_left_is_no_residue_while_the_target_runs(
     left: ProcessTarget, label: str, tmp_path: Path
 ) -> None:
-    assert audit(label, run_dir=tmp_path, expected_pids=left.pids) == ()
+    assert audit(Members(label), run_dir=tmp_path, expected_pids=left.pids) == ()
 
 
 def test_a_daemon_that_was_left_ends_when_the_target_stops(left: ProcessTarget, label: str) -> None:
@@ -435,6 +436,7 @@ def test_a_daemon_in_a_session_of_its_own_ends_when_the_target_stops(
 ) -> None:
     script = "setsid -f sleep 1000; echo up; exec tail -f /dev/null"
     target = start(Programs(shell("one", script, leaves=("sleep",), ready=LogLine("up"))))
+    await_called(label, "sleep", "tail")
 
     target.stop()
 
