@@ -6,7 +6,8 @@ is held, has ended, or waits for somebody else:
 - its client thread is held in the request that it made (a *hit* of a gate), is about to make the
   next one, has looked for something in vain (an asserting operation), or has ended;
 - what goes on for its requests by itself, as the target tells (:meth:`Target.under_way`), is held;
-- or it is *blocked*: its thread stays inside one call, while nothing at all moves in the target.
+- or it is *blocked*: its thread stays inside one call, while nothing at all moves in the target. A
+  service that is on its way up or down moves, and so does a timer until it has come round.
 
 Once all are at rest the schedule chooses one of those that are held, and it goes on to its next
 gate or its end. Between two choices the world stands still, so *always* invariants are checked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,17 +40,15 @@ class Recovery:
     def start(self, service: Service, moment: str, deadline_s: float | None = None) -> bool:
         """Let a service run, from wherever it is; whether it came up."""
         stage = self._stage
-        stage.starting.add(threading.current_thread())
         began_ns = time.monotonic_ns()
         try:
-            let_run(service, deadline_s)
+            with stage.change(service):
+                let_run(service, deadline_s)
         except NotReady as error:
             # Another actor, or the schedule, had it die on its way up: no failed recovery.
             if stage.killed_ns(service) < began_ns:
                 self._lost.append(Lost(service.name, str(error), time.monotonic_ns(), moment))
                 return False
-        finally:
-            stage.starting.discard(threading.current_thread())
         return True
 
     def judge(self, before_ns: float = inf) -> bool:

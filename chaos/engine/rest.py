@@ -11,6 +11,9 @@ from chaos.engine.stillness import Stillness
 from chaos.errors import ChaosError
 from chaos.hit import Hit
 
+_LOOKS = 10
+"""So long, in times of what nothing takes that moves, must an actor look before it is in vain."""
+
 
 class Rest:
     """Whether the actors of a race are at rest (:mod:`chaos.engine.gates` says what that is)."""
@@ -81,9 +84,9 @@ class Rest:
                     f"{patience_s:g} s, after "
                     f"{stage.choices.schedule or 'the start'}"
                 )
-            # A look that waits in a way of its own never stands still.
+            # A look that waits in a way of its own never stands still; one look is not so slow.
             alone_since = (alone_since or now) if all(r.looking for r in moving) else None
-            in_vain = alone_since is not None and now > alone_since + limits.blocked_s
+            in_vain = alone_since is not None and now > alone_since + _LOOKS * limits.blocked_s
             if in_vain or stillness.seen(moving):
                 for racer in moving:
                     racer.blocked = True

@@ -68,10 +68,13 @@ class Sightings:
             if hit.alias == point and hit.action == "record" and hit.when is When.BEFORE
         ]
 
-    def holding(self) -> set[str]:
-        """The services in which somebody is held now."""
-        hits = (hit for hits in list(self._hits.values()) for hit in tuple(hits))
-        return {hit.service for hit in hits if not hit.released}
+    def is_holding(self, service: str, since_ns: int = 0) -> bool:
+        """Whether somebody is held in a service now who came there since then."""
+        return any(
+            not hit.released and hit.service == service and hit.at_ns >= since_ns
+            for hits in list(self._hits.values())
+            for hit in tuple(hits)
+        )
 
     def parked(self) -> list[Hit]:
         """Everybody whom a fault holds until somebody else has done something."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
@@ -38,6 +39,14 @@ class Gatekeeper(Protocol):
         """Hold these actors at these points."""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A service on its way up or down, and since when."""
+
+    service: str
+    began_ns: int
+
+
 @dataclass(slots=True)
 class Stage:
     """One round of a plan under way (:class:`chaos.fault.FaultContext` for its faults).
@@ -66,8 +75,8 @@ class Stage:
     """The part of the plan that is under way."""
     acting: set[threading.Thread] = field(default_factory=set)
     """Actors of a ``together`` that may still bring a strike: not those that wait for one."""
-    starting: set[threading.Thread] = field(default_factory=set)
-    """Actors that wait until a service is ready."""
+    changing: dict[threading.Thread, Change] = field(default_factory=dict)
+    """Who waits until a service is there, or is gone."""
     arms: list[Arm] = field(default_factory=list)
     """Those of its faults."""
     listens: bool = False
@@ -214,7 +223,18 @@ class Stage:
     def kill(self, service: Service) -> None:
         """Have a service die because the plan, or its schedule, says so."""
         self._killed_ns[service.name] = time.monotonic_ns()
-        service.kill()
+        with self.change(service):
+            service.kill()
+
+    @contextmanager
+    def change(self, service: Service) -> Iterator[None]:
+        """Have it known that this thread waits for a service to come up, or to be gone."""
+        me = threading.current_thread()
+        self.changing[me] = Change(service.name, time.monotonic_ns())
+        try:
+            yield
+        finally:
+            del self.changing[me]
 
     def killed_ns(self, service: Service) -> int:
         """When the plan or its schedule last had this service die; 0: never."""

@@ -38,7 +38,7 @@ class Stillness:
     def _start(self) -> None:
         self._look = None
         self._equal = 0
-        self._at = time.monotonic()
+        self._at = self._began = time.monotonic()
         self._events = self._count()
 
     def _count(self) -> int:
@@ -46,11 +46,17 @@ class Stillness:
         sightings = self._stage.sightings
         return len(self._stage.history) - sightings.kept + sightings.moves
 
-    def _starts(self) -> bool:
-        """Whether a service is on its way up, and nobody is held there."""
-        services = self._stage.services.values()
-        starting = {s.name for s in services if s.state is ServiceState.STARTING}
-        return bool(starting) and not starting & self._stage.sightings.holding()
+    def _changes(self) -> bool:
+        """Whether a service is on its way up or down, within its time, and nobody is held there."""
+        stage = self._stage
+        limit_ns = stage.target.limits.start_s * 1e9
+        changing = {one.service: one.began_ns for one in tuple(stage.changing.values())}
+        late = {name for name, ns in changing.items() if time.monotonic_ns() > ns + limit_ns}
+        starting = (s.name for s in stage.services.values() if s.state is ServiceState.STARTING)
+        return any(
+            name not in late and not stage.sightings.is_holding(name, changing.get(name, 0))
+            for name in {*changing, *starting}
+        )
 
     @property
     def left_s(self) -> float:
@@ -60,9 +66,10 @@ class Stillness:
     def seen(self, moving: Sequence[Racer]) -> bool:
         """Whether these actors wait inside calls that do not return, and nothing else moves."""
         sightings = self._stage.sightings
-        # A fault that holds somebody will let it go, and a service that starts will have started.
+        # A fault that holds somebody will let it go, and a service that starts will have started;
+        # one that has not in its time waits for somebody, and is judged by the rest.
         acting = any(sightings.is_held_up(racer.label, self._gates) for racer in moving)
-        if acting or self._starts() or self._count() != self._events:
+        if acting or self._changes() or self._count() != self._events:
             self._start()
         if time.monotonic() < self._at + self._apart_s:
             return False
@@ -72,8 +79,6 @@ class Stillness:
             os.getpid(), but=threading.get_native_id()
         )
         self._stage.controller.catch_up()
-        # One that was never seen, or whose thread has ended, is judged by the rest alone: its
-        # client waits, and nothing moves.
         last = [sightings.last(racer.label) for racer in moving]
         now = self._stage.controller.whereabouts(hit for hit in last if hit is not None)
         # Our own looking does not count.
@@ -85,4 +90,17 @@ class Stillness:
         self._at = time.monotonic()
         if any(racer.looking for racer in moving):  # who looks in a way of his own is never idle
             return self._equal >= _EQUAL_LOOKS
-        return not busy and bool(self._equal) and took_ns < _IDLE * apart_ns
+        still = not busy and bool(self._equal) and took_ns < _IDLE * apart_ns
+        return still and (all(hit in now for hit in last) or self._no_timer_helps())
+
+    def _no_timer_helps(self) -> bool:
+        """Whether no timer would take up again what no thread does.
+
+        Of an actor that is in no call that is known, all that can be said is that its client
+        waits, or something is under way, and that nothing moves.
+        """
+        target = self._stage.target
+        if any(service.state is not ServiceState.READY for service in target.services.values()):
+            return True  # it may well wait for that one
+        slowest_s = max((point.every_s for point in target.points.values()), default=0.0)
+        return time.monotonic() > self._began + slowest_s + self._apart_s

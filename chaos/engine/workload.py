@@ -167,7 +167,7 @@ class Workload:
         until = time.monotonic() + patience_s
         for thread in filter(threading.Thread.is_alive, threads):
             thread.join(max(0.0, until - time.monotonic()))
-            while thread in stage.starting:  # a service takes as long as it may
+            while thread in stage.changing:  # a service takes as long as it may
                 thread.join(PROBE_S)
         return patience_s
 
