@@ -179,6 +179,7 @@ def test_a_daemon_that_closes_all_files_stays_armed_and_keeps_its_own(
     if first == "arm":
         arm.disarm()
         assert service.ask("family.ask('child', 'plain(7)')") == 7
+        assert until_there_are(controller, 2)  # it has connected again
         controller.arm(point("plain"), When.BEFORE, Action.answer("x"), times=None)
     assert service.ask("family.ask('child', 'plain(7)')") == "x"
     assert set(service.ask("family.ask('child', 'sizes()')")) == {0}
