@@ -22,6 +22,7 @@ nothing of the rest of ``chaos``: it must run in any service's interpreter.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
@@ -49,8 +50,8 @@ def start() -> None:
             service=os.environ.get("CHAOS_SERVICE", ""),
             request_id_reader=os.environ.get("CHAOS_REQUEST_ID", ""),
         )
-        os.register_at_fork(after_in_child=_forget)
         _agent.start()
+        _follow_forks()
     except Exception as error:
         sys.stderr.write(f"chaos agent: not started: {type(error).__name__}: {error}\n")
         stop()
@@ -64,9 +65,16 @@ def stop() -> None:
         _agent = None
 
 
-def _forget() -> None:
-    """A fork of the service is not the service: it shares no socket and strikes nowhere."""
-    global _agent
+@functools.cache
+def _follow_forks() -> None:
+    """Once in a process: there is no way to take it back."""
+    os.register_at_fork(after_in_child=_follow)
+
+
+def _follow() -> None:
+    """A fork of the service is a process of the service: it gets an agent of its own."""
     if _agent is not None:
-        _agent.abandon()
-        _agent = None
+        try:
+            _agent.follow()
+        except Exception as error:
+            sys.stderr.write(f"chaos agent: not in the fork: {type(error).__name__}: {error}\n")

@@ -5,20 +5,13 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from types import FunctionType, TracebackType
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ._hold import Hold
+from ._native import Guard
 from ._shim import shim, twin
-
-
-class Guard(threading.local):
-    """``busy`` while this thread runs the agent's own code, which may call armed functions."""
-
-    busy = False
-
 
 guard = Guard()
 

@@ -1,14 +1,20 @@
-"""Where an actor waits: a thread that blocks or a coroutine that is suspended."""
+"""Where an actor waits: a thread that blocks, or a coroutine or greenlet that is suspended."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
+import os
+import sys
 from collections.abc import Callable
+from typing import Any
+
+from ._native import Gate, Lock
+
+_write = os.write  # into a socket that nobody reads but us: it never blocks
 
 
 class Hold:
-    """Holds one thread or coroutine until it is let go, or for ``limit_s`` seconds at most.
+    """Holds one actor until it is let go, or for ``limit_s`` seconds at most.
 
     ``on_end`` is called by the actor itself when it goes on, for whatever reason.
     """
@@ -16,21 +22,43 @@ class Hold:
     def __init__(self, limit_s: float, on_end: Callable[[], None]) -> None:
         self._limit_s = limit_s
         self._on_end = on_end
-        self._free = threading.Event()
+        self._free = Gate()
+        self._waking = Lock()
         self._wake: Callable[[], object] | None = None
 
     def let_go(self) -> None:
         """Let the actor go on, from any thread; it need not wait yet."""
-        self._free.set()
-        if self._wake is not None:
-            self._wake()
+        self._free.open()
+        with self._waking:
+            if self._wake is not None:
+                self._wake()
 
     def block(self) -> None:
-        """Hold the calling thread."""
+        """Hold whoever calls: a greenlet where sockets wait for greenlets, else the thread."""
         try:
-            self._free.wait(self._limit_s)
+            sockets = sys.modules.get("socket")
+            if sockets is None or sockets.socket.__module__ == "socket":
+                self._free.wait(self._limit_s)
+            else:
+                self._yield(sockets)
         finally:
             self._on_end()
+
+    def _yield(self, sockets: Any) -> None:
+        """Wait by reading a socket, as gevent and eventlet make it: their other greenlets run."""
+        ours, theirs = sockets.socketpair()
+        try:
+            with self._waking:
+                self._wake = lambda: _write(theirs.fileno(), b"x")
+            if not self._free.is_open:
+                ours.settimeout(self._limit_s)
+                with contextlib.suppress(TimeoutError):
+                    ours.recv(1)
+        finally:
+            with self._waking:
+                self._wake = None
+            ours.close()
+            theirs.close()
 
     async def suspend(self) -> None:
         """Hold the calling coroutine; the event loop runs on."""
@@ -50,7 +78,7 @@ class Hold:
 
         self._wake = wake
         try:
-            if self._free.is_set():  # let go before there was a way to wake us
+            if self._free.is_open:  # let go before there was a way to wake us
                 return
             async with asyncio.timeout(self._limit_s):
                 await woken.wait()

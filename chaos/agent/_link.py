@@ -46,64 +46,110 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import struct
-import threading
-from collections.abc import Iterator
+from _socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_TCP,
+    SHUT_RDWR,
+    SO_RCVTIMEO,
+    SO_SNDTIMEO,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    socket,
+)
 from typing import Any
+
+from ._native import Lock
 
 SEND_LIMIT_S = 2
 """A controller that reads nothing for so long is treated as gone: it may not stop the service."""
 
 
 class Link:
-    """The agent's end. Every method raises OSError when the controller is not there."""
+    """The agent's end. Every method raises OSError when the controller is not there.
+
+    Any thread may send; one receives. A service may close files that it did not open, as daemons
+    do, and open its own under the same number: so the link looks whether the file is its own still.
+    """
 
     def __init__(self, address: str, deadline_s: float) -> None:
         host, _, port = address.rpartition(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=deadline_s)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._lines = self._socket.makefile("rb")
-        self._sending = threading.Lock()
+        self._socket = socket(AF_INET6 if ":" in host else AF_INET, SOCK_STREAM)
+        self._socket.settimeout(deadline_s)
+        try:
+            self._socket.connect((host, int(port)))
+        except BaseException:
+            self._socket.close()
+            raise
+        self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        self._identity = self._identify()
+        self._received = b""
+        self._patience_s: float | None = None
+        self._sending = Lock()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the file is the one that was opened, and open."""
+        try:
+            return self._identify() == self._identity
+        except OSError:
+            return False
+
+    def _identify(self) -> tuple[int, int]:
+        found = os.fstat(self._socket.fileno())
+        return found.st_dev, found.st_ino
+
+    def _check(self) -> None:
+        if not self.is_ours:
+            raise ConnectionError("somebody closed the connection's file")
 
     def send(self, **message: Any) -> None:
         """Hand one message to the kernel: it arrives even when this process dies right after."""
         data = json.dumps(message).encode() + b"\n"
         with self._sending:
+            self._check()
             self._socket.sendall(data)
 
-    def receive(self) -> Any:
-        """The next message."""
-        line = self._lines.readline()
-        if not line.endswith(b"\n"):
-            raise ConnectionError("the controller closed the connection")
+    def receive(self, patience_s: float | None = None) -> Any:
+        """The next message; None when none came in time."""
+        self._wait_at_most(patience_s)
+        while b"\n" not in self._received:
+            self._check()
+            try:
+                data = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                return None
+            if not data:
+                raise ConnectionError("the controller closed the connection")
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
         return json.loads(line)
 
     def stay(self) -> None:
         """Wait for messages without end from now on."""
         self._socket.settimeout(None)
         limit = struct.pack("ll", SEND_LIMIT_S, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._socket.setsockopt(SOL_SOCKET, SO_SNDTIMEO, limit)
 
-    def __iter__(self) -> Iterator[Any]:
-        """Messages until the controller is gone."""
-        while True:
-            try:
-                yield self.receive()
-            except (OSError, ValueError):
-                return
+    def _wait_at_most(self, patience_s: float | None) -> None:
+        # Not by settimeout(): that is for all threads, and for those that send.
+        if patience_s != self._patience_s:
+            self._check()
+            limit = struct.pack("ll", *divmod(int((patience_s or 0) * 1_000_000), 1_000_000))
+            self._socket.setsockopt(SOL_SOCKET, SO_RCVTIMEO, limit)
+            self._patience_s = patience_s
 
     def leave(self) -> None:
         """End the connection; whoever waits in :meth:`receive` sees it."""
         with contextlib.suppress(OSError):  # the other side was faster
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._check()
+            self._socket.shutdown(SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the socket back."""
-        self._lines.close()
-        self._socket.close()
-
-    def drop(self) -> None:
-        """Close a forked copy: the original connection stays open."""
-        # Not by close(): its lock may be held by the reading thread, which was not forked.
-        os.close(self._socket.detach())
+        """Give the file back: also that of a forked copy, the original stays connected."""
+        if self.is_ours:
+            self._socket.close()
+        else:
+            self._socket.detach()

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
+from ._native import Lock, get_ident
+
 REMEMBERED = 1000
 """Hits; the oldest are forgotten."""
 
@@ -21,14 +23,14 @@ class Whereabouts:
     """
 
     def __init__(self) -> None:
-        self._remembering = threading.Lock()
+        self._remembering = Lock()
         self._latest: OrderedDict[tuple[int, str | None], tuple[int, threading.Thread]]
         self._latest = OrderedDict()
 
     def note(self, hit: int, request: str | None) -> None:
         """The calling thread is at this hit, on behalf of this request."""
         thread = threading.current_thread()
-        key = threading.get_ident(), request
+        key = get_ident(), request
         with self._remembering:
             self._latest.pop(key, None)
             self._latest[key] = hit, thread

@@ -10,6 +10,7 @@ from typing import Any
 
 from chaos.action import Action
 from chaos.errors import PointError
+from chaos.failpoints.connection import AgentConnection
 from chaos.hit import Hit
 from chaos.point import Point, When
 
@@ -60,7 +61,8 @@ class Arm:
         self._unwanted = 0
         self._acted = 0
         self._hits: list[Hit] = []
-        self._state: dict[str, str] = {}
+        self._states: dict[AgentConnection, str] = {}
+        self._failures: dict[str, str] = {}
         self._disarmed = False
 
     def __repr__(self) -> str:
@@ -85,10 +87,17 @@ class Arm:
     def state(self) -> Mapping[str, str]:
         """What each service answered: ``armed``, ``pending`` (not imported yet) or ``error: …``.
 
-        An error may come late: from the import of the module, or where the action was to be taken.
+        It is armed as soon as one of its processes is. An error may come late: from the import of
+        the module, or where the action was to be taken.
         """
         with self._changed:
-            return dict(self._state)
+            services = {agent.service for agent in self._states}
+            return {name: self._state_in(name) for name in services} | self._failures
+
+    def _state_in(self, service: str) -> str:
+        states = {agent: s for agent, s in self._states.items() if agent.service == service}
+        connected = [state for agent, state in states.items() if agent.connected]
+        return min(connected or states.values(), key=_rank)
 
     def wait(self, deadline_s: float | None, *, number: int = 1) -> Hit | None:
         """Wait for the ``number``-th hit that acted.
@@ -127,6 +136,17 @@ class Arm:
             "action": {"word": request.action.word, **request.action.arguments},
         }
 
+    def answered(self, agent: AgentConnection, state: str) -> None:
+        """What one process of a service says; those before it that have ended count no more."""
+        for other in [other for other in self._states if other.service == agent.service]:
+            if not other.connected:
+                del self._states[other]
+        self._states[agent] = state
+
+    def failed(self, agent: AgentConnection, problem: str) -> None:
+        """Somebody came to the point there and could not be struck."""
+        self._failures[agent.service] = f"error: {problem}"
+
     def concerns(self, service: str) -> bool:
         """Whether it is to be armed in this service."""
         return fnmatchcase(service, self._pattern)
@@ -152,6 +172,10 @@ class Arm:
         acts = self._matched >= self.request.occurrence - 1 and self.remaining != 0
         self._matched += 1
         return acts
+
+
+def _rank(state: str) -> int:
+    return ["armed", "pending"].index(state) if state in ("armed", "pending") else 2
 
 
 def check_known(arms: Iterable[Arm]) -> None:

@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,10 @@ class Refused(Exception):
 
 
 class AgentConnection:
-    """One connection; a service has several when it executes programs of its own."""
+    """One connection, of one process; a service has as many as it has processes.
+
+    It is ``connected`` from when it has shown the token until its end.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -28,8 +32,13 @@ class AgentConnection:
         self.socket = connection
         self.service = ""
         self.pid = 0
+        self.connected = False
+        self.since_s = time.monotonic()
         self._sending = threading.Lock()
         self._received = b""
+
+    def __str__(self) -> str:
+        return f"{self.service} (process {self.pid})"
 
     def send(self, **message: Any) -> None:
         """Send, or end the connection: the controller's thread then sees it."""
@@ -46,7 +55,7 @@ class AgentConnection:
         if not data:
             raise ConnectionError
         *lines, self._received = (self._received + data).split(b"\n")
-        if not self.service and len(self._received) > _STRANGER_LIMIT:
+        if not self.connected and len(self._received) > _STRANGER_LIMIT:
             raise Refused("it talks without end")
         for line in lines:
             try:

@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec
 from chaos.errors import NotReady, PointError
 from chaos.failpoints.arm import Arm, ArmRequest, check_known
 from chaos.failpoints.connection import AgentConnection
-from chaos.failpoints.questions import Questions
+from chaos.failpoints.questions import Questions, no_answer
 from chaos.failpoints.referee import Referee
 from chaos.failpoints.switchboard import Switchboard
 from chaos.hit import Hit
@@ -141,15 +141,16 @@ class Controller:
         return self.arm_all([ArmRequest(*wanted, **named)])[0]
 
     def arm_all(self, requests: Iterable[ArmRequest], deadline_s: float = 5.0) -> list[Arm]:
-        """Arm many points, one round trip for each connected service that is concerned.
+        """Arm many points, one round trip for each connected process that is concerned.
 
-        Returns when those have answered. A service that connects later is armed before its first
-        line, as long as there are hits left.
+        Returns when those have answered. A process that connects later is armed before its first
+        line, and a fork from its beginning, as long as there are hits left.
 
         Raises:
             PointError: a point means nothing in any of its services (with the nearest names), or
-                a service did not answer by the deadline. Then none of them is armed.
+                none of them answered by the deadline. Then none of the points is armed.
         """
+        self.catch_up(deadline_s)  # whoever was forked before is asked too
         arms = [
             Arm(next(self._numbers), request, self._changed, self._disarm_one)
             for request in requests
@@ -163,7 +164,11 @@ class Controller:
                 if (wires := [arm.wire() for arm in arms if arm.concerns(agent.service)])
             }
         try:
-            self._questions.ask(messages, deadline_s)
+            _, silent = self._questions.exchange(messages, deadline_s)
+            with self._changed:
+                for agent, arm in itertools.product(silent, arms):
+                    if arm.concerns(agent.service):
+                        arm.answered(agent, f"error: {no_answer([agent], deadline_s)}")
             check_known(arms)
         except PointError:
             with contextlib.suppress(PointError):  # who is silent stays so: the first error counts
@@ -233,6 +238,7 @@ class Controller:
         Raises:
             PointError: a service did not answer.
         """
+        self.catch_up()
         with self._changed:
             messages = {agent: {"is": "list"} for agent in self._agents}
         found: dict[str, set[str]] = {}
@@ -287,7 +293,7 @@ class Controller:
             for number, state in message.get("states", {}).items():
                 arm = self._known.get(int(number))
                 if arm is not None:
-                    arm._state[agent.service] = state
+                    arm.answered(agent, state)
             self._questions.answered(message)
             self._changed.notify_all()
 

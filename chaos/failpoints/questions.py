@@ -10,6 +10,14 @@ from chaos.errors import PointError
 from chaos.failpoints.connection import AgentConnection
 
 
+def no_answer(silent: Collection[AgentConnection], deadline_s: float) -> str:
+    """What is wrong with those that gave none."""
+    return (
+        f"no answer within {deadline_s:g} s from the failpoint agent of: "
+        f"{', '.join(sorted(map(str, silent)))}; is the process frozen?"
+    )
+
+
 class Questions:
     """Messages with a ticket, which the agent's answer carries too.
 
@@ -32,20 +40,17 @@ class Questions:
         """Send, and wait for the answers of all agents that stay connected.
 
         Raises:
-            PointError: some have not answered by the deadline; names their services.
+            PointError: some have not answered by the deadline; names them.
         """
         answers, silent = self.exchange(messages, deadline_s)
         if silent:
-            raise PointError(
-                f"no answer within {deadline_s:g} s from the failpoint agent of: "
-                f"{', '.join(sorted(silent))}; is the process frozen?"
-            )
+            raise PointError(no_answer(silent, deadline_s))
         return answers
 
     def exchange(
         self, messages: Mapping[AgentConnection, dict[str, Any]], deadline_s: float
-    ) -> tuple[dict[AgentConnection, dict[str, Any]], set[str]]:
-        """The answers to messages, and the services that are connected but gave none."""
+    ) -> tuple[dict[AgentConnection, dict[str, Any]], set[AgentConnection]]:
+        """The answers to messages, and who is connected but gave none."""
         with self._changed:
             present = [agent for agent in messages if agent in self._agents]
             asked = {next(self._numbers): agent for agent in present}
@@ -54,7 +59,7 @@ class Questions:
             agent.send(**messages[agent], ticket=ticket)
         with self._changed:
             self._changed.wait_for(lambda: not self._asked.keys() & asked.keys(), deadline_s)
-            silent = {self._asked.pop(t).service for t in asked if t in self._asked}
+            silent = {self._asked.pop(t) for t in asked if t in self._asked}
             answers = {
                 agent: self._answers.pop(ticket)
                 for ticket, agent in asked.items()

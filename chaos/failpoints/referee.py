@@ -95,7 +95,7 @@ class Referee:
                 arm._hits.append(hit)
             lost = [self._allowed.pop(key)[0] for key in [*self._allowed] if key[0] is agent]
             for arm in lost:
-                arm._state[agent.service] = "error: its agent left before it acted"
+                arm.failed(agent, "its agent left before it acted")
             self._changed.notify_all()
         for arm in lost:
             self._withdraw_spent(arm)
@@ -105,7 +105,7 @@ class Referee:
     ) -> None:
         if problem:
             with self._changed:
-                arm._state[agent.service] = f"error: {problem}"
+                arm.failed(agent, problem)
                 self._changed.notify_all()
             return
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import logging
 import os
@@ -9,6 +10,7 @@ import secrets
 import selectors
 import socket
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,6 +22,11 @@ _log = logging.getLogger(__name__)
 
 _CLOSE, _CATCH_UP = b"x", b"s"
 """What the thread is woken for."""
+
+STRANGER_S = 5.0
+"""So long a connection may take to show the token."""
+FULL_S = 0.5
+"""So long nobody is accepted when there are no more files."""
 
 _open: weakref.WeakSet[Switchboard] = weakref.WeakSet()
 
@@ -53,7 +60,11 @@ class Switchboard:
         self._welcome = welcome
         self._hear = hear
         self._lost = lost
+        self._strangers: set[AgentConnection] = set()
+        self._was_full = False
+        self._full_until_s = 0.0
         self._listener = socket.create_server((host, 0))
+        self._listener.setblocking(False)
         self._woken, self._waker = socket.socketpair()
         self._catching_up: deque[threading.Event] = deque()
         self._selector = selectors.DefaultSelector()
@@ -90,11 +101,11 @@ class Switchboard:
 
     def _serve(self) -> None:
         with self._selector, self._listener, self._woken:
-            while True:
-                if not self._turn(None):
-                    for agent in self._connections():
-                        self._lose(agent)
-                    return
+            while self._turn(self._patience_s()):
+                self._refuse_the_silent()
+                self._accept_again()
+            for agent in self._connections():
+                self._lose(agent)
 
     def _turn(self, patience_s: float | None) -> bool:
         """Obey everybody who has something to say; False when it is time to close."""
@@ -107,17 +118,32 @@ class Switchboard:
                 return False
         while self._catching_up:
             waiting = self._catching_up.popleft()
-            # Whatever was sent before is readable now, in this look at the latest.
-            if self._selector.select(0) and not self._turn(0):
-                return False
+            # Whoever has connected before is accepted in this look at the latest, and whatever was
+            # sent before is readable in the next.
+            for _ in range(2):
+                if self._selector.select(0) and not self._turn(0):
+                    return False
             waiting.set()
         return True
 
+    def _patience_s(self) -> float | None:
+        """Until somebody is to be refused for his silence, or accepted again."""
+        due = [stranger.since_s + STRANGER_S for stranger in self._strangers]
+        if self._full_until_s:
+            due.append(self._full_until_s)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _refuse_the_silent(self) -> None:
+        now = time.monotonic()
+        for stranger in [one for one in self._strangers if now >= one.since_s + STRANGER_S]:
+            _log.warning("refused a connection: it said nothing for %g s", STRANGER_S)
+            self._lose(stranger)
+
     def _abandon(self) -> None:
         """In a forked child: leave the parent's connections to the parent."""
-        sockets = [key.fileobj for key in (self._selector.get_map() or {}).values()]
+        sockets = {key.fileobj for key in (self._selector.get_map() or {}).values()}
         self._selector.close()  # not unregister(): the set of watched sockets is the parent's too
-        for inherited in (*sockets, self._waker):
+        for inherited in sockets | {self._listener, self._waker}:
             assert isinstance(inherited, socket.socket)
             inherited.close()
 
@@ -126,18 +152,40 @@ class Switchboard:
         return (key.data for key in keys if isinstance(key.data, AgentConnection))
 
     def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError as error:
+        """Accept all who have connected."""
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._pause_accepting(error)
+                return
+            agent = AgentConnection(connection)
+            self._strangers.add(agent)
+            self._selector.register(connection, selectors.EVENT_READ, agent)
+            self._was_full = False
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """Who could not be accepted stays in the queue, and would wake us at once again."""
+        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
             _log.warning("a connection was lost before it was accepted: %s", error)
             return
-        agent = AgentConnection(connection)
-        self._selector.register(connection, selectors.EVENT_READ, agent)
+        if not self._was_full:
+            _log.warning("no agent can connect until files are closed: %s", error)
+        self._was_full = True
+        self._full_until_s = time.monotonic() + FULL_S
+        self._selector.unregister(self._listener)
+
+    def _accept_again(self) -> None:
+        if self._full_until_s and time.monotonic() >= self._full_until_s:
+            self._full_until_s = 0.0
+            self._selector.register(self._listener, selectors.EVENT_READ)
 
     def _read(self, agent: AgentConnection) -> None:
         try:
             for message in agent.receive():
-                if agent.service:
+                if agent.connected:
                     self._hear(agent, message)
                 else:
                     self._admit(agent, message)
@@ -157,9 +205,13 @@ class Switchboard:
         ):
             raise Refused("it does not know the token")
         agent.service, agent.pid = str(message["service"]), int(message["pid"])
+        agent.connected = True
+        self._strangers.discard(agent)
         self._welcome(agent)
 
     def _lose(self, agent: AgentConnection) -> None:
         self._selector.unregister(agent.socket)
         agent.socket.close()
+        agent.connected = False
+        self._strangers.discard(agent)
         self._lost(agent)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -41,6 +43,7 @@ class Service:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         self.pid = self.process.pid
         self._tickets = itertools.count()
@@ -63,11 +66,12 @@ class Service:
         return self.begin(expression).result(DEADLINE_S)
 
     def stop(self) -> str:
-        """Kill it and return what it wrote to standard error."""
+        """Kill it, and what it forked, and return what they wrote to standard error."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join()
         errors = self.process.stderr.read()

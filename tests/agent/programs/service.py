@@ -4,10 +4,11 @@ import json
 import sys
 import threading
 
+import family
 import holder
 import shop
 
-names = {**vars(shop), "shop": shop, "holder": holder}
+names = {**vars(shop), "shop": shop, "holder": holder, "family": family}
 answering = threading.Lock()
 
 
