@@ -8,14 +8,22 @@ program.
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chaos.errors import TargetError, nearest
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_fixed,
+)
+
+from chaos.errors import NotSettled, TargetError, nearest
 from chaos.safety import procfs
 from chaos.safety.members import Members
 from chaos.target import Instrumentation, Limits, ServiceState, Target
@@ -35,8 +43,9 @@ class ProcessTarget(Target):
     """A target whose services are processes of this machine.
 
     A subclass gives ``name``, ``topology``, ``points``, ``operations`` and ``bugs`` and implements
-    ``client``, ``observe``, ``settle``, ``clean_up`` and :meth:`restore`; what differs from the
-    defaults of ``limits`` must be there when it is made. Services run in the run directory, log to
+    ``client``, ``observe`` and ``clean_up``; :attr:`data` says what the system knows in files, and
+    :meth:`unfinished` what it still does. What differs from the defaults of ``limits`` must be
+    there when it is made. Services run in the run directory, log to
     ``logs/<service>.log`` there, and bind their ports with ``SO_REUSEADDR``: the runner holds each
     port, not listening, so that a dead service refuses and nobody takes its port.
 
@@ -45,6 +54,9 @@ class ProcessTarget(Target):
     """
 
     topology: Topology
+    data: tuple[str, ...] = ()
+    """Where the stateful services keep all that they know: shell patterns of files and directories
+    in the run directory (``*.db*``). What is missing there they make when they start."""
 
     def __init__(self) -> None:
         self._order = self.topology.in_order(self.bugs)
@@ -64,12 +76,47 @@ class ProcessTarget(Target):
 
     # ------------------------------------------------------------------ for subclasses
 
-    @abstractmethod
+    def unfinished(self) -> Collection[object]:
+        """What is queued or in flight, timers and retries included; :meth:`settle` asks for it.
+
+        Asked again and again until there is nothing; whoever cannot be asked (a broker that is
+        down) may raise.
+        """
+        return ()
+
+    def settle(self, deadline_s: float) -> None:
+        """Return as soon as nothing is unfinished; see :meth:`chaos.target.Target.settle`."""
+        asking = Retrying(
+            retry=retry_if_result(bool) | retry_if_exception_type(Exception),
+            stop=stop_after_delay(deadline_s),
+            wait=wait_fixed(self.limits.poll_s),
+        )
+        try:
+            asking(self.unfinished)
+        except RetryError as error:
+            last = error.last_attempt
+            why = last.exception()
+            told = f"nobody can tell: {why!r}" if why else "; ".join(map(str, last.result()))
+            raise NotSettled(told) from why
+
+    def keep(self) -> object:
+        """All of :attr:`data` as it is; None when there is none."""
+        if not self.data:
+            return None
+        return {path: path.read_bytes() for path in self._files() if path.is_file()}
+
     def restore(self, run_dir: Path, kept: object = None) -> None:
         """Bring the data of the stateful services back; they are down meanwhile.
 
-        To the pristine world or, with ``kept``, what :meth:`keep` returned, to that of then.
+        To the pristine world (no :attr:`data` at all) or, with ``kept``, what :meth:`keep`
+        returned, to that of then.
         """
+        was: Mapping[Path, bytes] = kept if isinstance(kept, Mapping) else {}
+        for path in [*self._files()]:
+            if path not in was and not path.is_dir():
+                path.unlink()
+        for path, content in was.items():
+            path.write_bytes(content)
 
     def capture(self, run_dir: Path) -> None:
         """Keep what :meth:`restore` needs; called once, when everything is ready the first time."""
@@ -172,6 +219,13 @@ class ProcessTarget(Target):
     def _longest(self, limit_s: Callable[[Limits], float]) -> float:
         """A limit of the target, or of that service which has more time."""
         return max(map(limit_s, (self.limits, *(c.limits for c in self._children.values()))))
+
+    def _files(self) -> Iterator[Path]:
+        """Each file that belongs to the data, with those inside its directories."""
+        for pattern in self.data:
+            for path in [*self.run_dir.glob(pattern)]:
+                yield path
+                yield from path.rglob("*") if path.is_dir() else ()
 
     @property
     def _leaves(self) -> frozenset[str]:

@@ -81,7 +81,7 @@ def test_a_call_that_returns_another_value_is_not_made(
     injection = inject("return", at="before claim.read", value="anna")
     struck = Struck(tiny, injection, "return-before", CLAIM)
     assert struck.passed
-    assert struck.refused == [(409, "claim: it is anna's")]
+    assert struck.refused == [(409, "POST /claim: 409 Conflict: it is anna's")]
     assert {parcel.owner for look in world for parcel in look.parcels} == {None}
     assert struck.evidence == [
         ("hit", "desk", "return"),
@@ -150,7 +150,7 @@ def test_the_caller_gets_the_second_answer(tiny: Running, when: When) -> None:
     injection = inject("duplicate", at=Location(when=when, point="desk.make"))
     struck = Struck(tiny, injection, f"second-{when}", make, there)
     assert struck.passed
-    assert struck.refused == [(409, "make: there is a parcel q already")]
+    assert struck.refused == [(409, "POST /make: 409 Conflict: there is a parcel q already")]
 
 
 @pytest.mark.parametrize("when", When)
@@ -178,7 +178,7 @@ def test_a_call_that_raises_is_not_made(tiny: Running) -> None:
     refused = MOVE.model_copy(update={"allow": (500,)})
     struck = Struck(tiny, injection, "raises-before", refused, AT_A)
     assert struck.passed
-    assert struck.refused == [(500, "move: OSError('cut')")]
+    assert struck.refused == [(500, "POST /move: 500 Internal Server Error: OSError('cut')")]
     assert struck.evidence == [
         ("hit", "desk", "raise"),
         ("fault", "desk", "error before desk.move"),
@@ -190,7 +190,9 @@ def test_a_call_that_raises_afterwards_was_made(tiny: Running) -> None:
     refused = MOVE.model_copy(update={"allow": (500,)})
     struck = Struck(tiny, injection, "raises-after", refused, AT_B)
     assert struck.passed
-    assert struck.refused == [(500, "move: OperationalError('injected by a fault plan')")]
+    ((status, told),) = struck.refused
+    assert status == 500
+    assert told.endswith("OperationalError('injected by a fault plan')")
 
 
 # ---------------------------------------------------------------------- several calls, one actor

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
-
-from chaos.errors import NotSettled
 from chaos.invariant import Evidence, invariant
-from chaos.operation import (
-    ExpectationFailed,
-    OperationFailed,
-    OperationIndeterminate,
-    Operations,
-    Scope,
-)
+from chaos.operation import ExpectationFailed, Operations, Scope
 from chaos.point import Point
 from chaos.target import Target
 from chaos.words import Word
 from chaos.world import World
+from targets import sqlite
+from targets.http_client import HttpClient
 from targets.processes import ProcessTarget
 from targets.topology import Command, Forked, Listening, ServiceSpec, Topology
 
@@ -70,33 +59,6 @@ POINTS = {
 operations = Operations()
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Where the teller is."""
-
-    port: int
-
-    def ask(self, scope: Scope, path: str, *arguments: object) -> Any:
-        """The teller's answer; 4xx is a clear no, a lost answer may mean either."""
-        with closing(
-            http.client.HTTPConnection("127.0.0.1", self.port, timeout=scope.deadline_s)
-        ) as connection:
-            try:
-                headers = {"X-Request-Id": scope.request_id}
-                connection.request("POST", path, json.dumps(arguments), headers)
-                response = connection.getresponse()
-                answer = json.loads(response.read())
-            except ConnectionRefusedError as error:
-                raise OperationFailed("the teller is down") from error
-            except (OSError, http.client.HTTPException) as error:
-                raise OperationIndeterminate(f"{path}: {error!r}") from error
-        if response.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-            raise OperationIndeterminate(f"{path}: {answer}")
-        if response.status >= http.HTTPStatus.BAD_REQUEST:
-            raise OperationFailed(f"{path} was refused", response.status)
-        return answer
-
-
 AccountName = Annotated[str, Word("account")]
 NewAccountName = Annotated[str, Word("account", makes=True)]
 
@@ -106,13 +68,13 @@ def open_account(scope: Scope, name: NewAccountName, amount: int) -> Any:
     """Open an account that holds ``amount``."""
     # Before it is asked for: it may be there, though the answer is lost.
     scope.made[name] = name
-    return scope.client.ask(scope, "/open", name, amount)
+    return scope.client.post(scope, "/open", [name, amount])
 
 
 @operations.named("account.expect", asserts=True)
 def expect_balance(scope: Scope, name: AccountName, balance: int) -> Any:
     """Check what an account holds."""
-    found = scope.client.ask(scope, "/balance", name)
+    found = scope.client.post(scope, "/balance", [name])
     if found != balance:
         raise ExpectationFailed(f"{name} holds {found}, not {balance}")
     return found
@@ -121,7 +83,8 @@ def expect_balance(scope: Scope, name: AccountName, balance: int) -> Any:
 @operations.named("transfer")
 def transfer(scope: Scope, source: AccountName, target: AccountName, amount: int) -> Any:
     """Move money from one account to another."""
-    return scope.client.ask(scope, "/transfer", scope.request_id, source, target, amount)
+    asked = [scope.request_id, source, target, amount]
+    return scope.client.post(scope, "/transfer", asked)
 
 
 # ---------------------------------------------------------------------- what an observer sees
@@ -194,54 +157,31 @@ class Ledger(ProcessTarget):
     topology = TOPOLOGY
     points = POINTS
     operations = operations
+    data = ("*.db*",)
     bugs = {"lost-credit": "recovery drops a transfer whose credit is still to come"}
     request_id_reader = "tests.ledger.teller:current_request_id"
 
-    def client(self) -> Client:
-        """Knows the teller's port."""
-        return Client(self.port("teller"))
+    def client(self) -> HttpClient:
+        """Asks the teller; 503, when it cannot reach the vault, may mean either."""
+        return HttpClient(self.port("teller"))
 
     def observe(self) -> LedgerWorld:
         """Read both databases."""
         return LedgerWorld(
-            accounts=tuple(Account(*row) for row in self._rows("vault.db", "account")),
-            open_transfers=tuple(OpenTransfer(*row) for row in self._rows("teller.db", "transfer")),
+            sqlite.rows(self.run_dir / "vault.db", "SELECT * FROM account ORDER BY 1", Account),
+            self.unfinished(),
         )
 
-    def settle(self, deadline_s: float) -> None:
-        """Nothing is under way once the teller's journal is empty."""
-        waiting = Retrying(
-            retry=retry_if_result(bool),
-            stop=stop_after_delay(deadline_s),
-            wait=wait_fixed(self.limits.poll_s),
-        )
-        try:
-            waiting(self._rows, "teller.db", "transfer")
-        except RetryError as error:
-            unfinished = error.last_attempt.result()
-            raise NotSettled(f"transfers not finished: {unfinished}") from error
+    def unfinished(self) -> tuple[OpenTransfer, ...]:
+        """What is in the teller's journal."""
+        journal = self.run_dir / "teller.db"
+        return sqlite.rows(journal, "SELECT * FROM transfer ORDER BY 1", OpenTransfer)
 
     def clean_up(self, scope: Scope) -> None:
         """Close every account that the plan's steps opened, answered or not."""
         for account in self.observe().accounts:
             if account.name in scope.made.values():
-                scope.client.ask(scope, "/close", account.name)
-
-    def keep(self) -> Mapping[str, bytes]:
-        """Both databases as they are; nobody writes to them at rest."""
-        return {path.name: path.read_bytes() for path in self.run_dir.glob("*.db")}
-
-    def restore(self, run_dir: Path, kept: object = None) -> None:
-        """A pristine ledger is an empty one: the services make their databases when they start."""
-        for path in run_dir.glob("*.db*"):
-            path.unlink()
-        for name, content in cast(Mapping[str, bytes], kept or {}).items():
-            (run_dir / name).write_bytes(content)
-
-    def _rows(self, database: str, table: str) -> list[tuple[Any, ...]]:
-        uri = f"{(self.run_dir / database).as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            return connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+                scope.client.post(scope, "/close", [account.name])
 
 
 def target() -> Target:

@@ -126,9 +126,6 @@ class Programs(ProcessTarget):
     def observe(self) -> World:
         return World()
 
-    def settle(self, deadline_s: float) -> None:
-        """Nothing is ever under way."""
-
     def clean_up(self, scope: Scope) -> None:
         """Nothing is ever made."""
 

@@ -6,21 +6,19 @@ windows and ``bugs`` what goes wrong in them. Both are stateless but for one dat
 
 from __future__ import annotations
 
-import http.client
-import json
 import sqlite3
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from chaos.errors import NotSettled, TargetError
+from chaos.errors import TargetError
 from chaos.history import Kind
 from chaos.invariant import Evidence, invariant
 from chaos.operation import (
@@ -34,6 +32,7 @@ from chaos.point import Access, AccessPoint, Point
 from chaos.target import Instrumentation, Limits, ServiceState, Target
 from chaos.words import Word
 from chaos.world import World
+from targets.http_client import HttpClient
 from targets.processes import ProcessTarget
 from targets.topology import Forked, ServiceSpec, Topology
 from tests.tiny import books, carrier, desk
@@ -116,37 +115,14 @@ Parcel = Annotated[str, Word("parcel")]
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """Where the desk is."""
+class Client(HttpClient):
+    """Asks the desk; its 5xx are a clear no too."""
 
-    port: int
+    lost: Collection[int] = ()
 
-    def ask(self, scope: Scope, what: str, *arguments: object) -> Any:
-        """The desk's answer; 4xx and 5xx are a clear no, a lost answer may mean either."""
-        return self._request("POST", what, scope.deadline_s, scope.request_id, arguments)
-
-    def serving(self, deadline_s: float) -> list[str]:
-        """What the desk is busy with."""
-        found: list[str] = self._request("GET", "serving", deadline_s, "", None)
-        return found
-
-    def _request(
-        self, method: str, what: str, deadline_s: float, request_id: str, body: object
-    ) -> Any:
-        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=deadline_s)
-        with closing(link):
-            try:
-                headers = {"X-Request-Id": request_id}
-                link.request(method, f"/{what}", json.dumps(body), headers)
-                response = link.getresponse()
-                answer = json.loads(response.read())
-            except ConnectionRefusedError as error:
-                raise OperationFailed("the desk is down") from error
-            except (OSError, http.client.HTTPException) as error:
-                raise OperationIndeterminate(f"{what}: {error!r}") from error
-        if response.status >= http.HTTPStatus.BAD_REQUEST:
-            raise OperationFailed(f"{what}: {answer}", response.status)
-        return answer
+    def order(self, scope: Scope, what: str, *arguments: object) -> Any:
+        """Have the desk do something."""
+        return self.post(scope, f"/{what}", arguments)
 
 
 @operations.named("parcel.make")
@@ -155,16 +131,16 @@ def make(
 ) -> Any:
     """Make a parcel; answered when it is stored."""
     scope.made[name] = name  # known before the answer, which may be lost
-    return scope.client.ask(scope, "make", name, place, size)
+    return scope.client.order(scope, "make", name, place, size)
 
 
 @operations.named("parcel.expect", asserts=True)
 def expect(scope: Scope, parcel: Parcel, place: str = "", exists: bool = True) -> Any:
     """Check where a parcel is, or whether it is there at all."""
     try:
-        found = scope.client.ask(scope, "look", parcel)
+        found = scope.client.order(scope, "look", parcel)
     except OperationFailed as no:
-        if no.status != http.HTTPStatus.NOT_FOUND:
+        if no.status != HTTPStatus.NOT_FOUND:
             raise
         if exists:
             raise ExpectationFailed(str(no)) from no
@@ -186,7 +162,7 @@ def wait(scope: Scope, parcel: Parcel, place: str) -> Any:
         sleep=scope.sleep,
     )
     try:
-        return waiting(scope.client.ask, scope, "look", parcel)
+        return waiting(scope.client.order, scope, "look", parcel)
     except RetryError as error:
         found = error.last_attempt.result()
         raise ExpectationFailed(
@@ -197,43 +173,43 @@ def wait(scope: Scope, parcel: Parcel, place: str) -> Any:
 @operations.named("parcel.drop")
 def drop(scope: Scope, parcel: Parcel) -> Any:
     """Delete a parcel; 404 when it is gone already."""
-    return scope.client.ask(scope, "drop", parcel)
+    return scope.client.order(scope, "drop", parcel)
 
 
 @operations.named("parcel.move")
 def move(scope: Scope, parcel: Parcel, to: str) -> Any:
     """Move a parcel; answered when it is there."""
-    return scope.client.ask(scope, "move", parcel, to)
+    return scope.client.order(scope, "move", parcel, to)
 
 
 @operations.named("parcel.send")
 def send(scope: Scope, parcel: Parcel, to: str) -> Any:
     """Have a parcel carried somewhere; answered at once."""
-    return scope.client.ask(scope, "send", parcel, to)
+    return scope.client.order(scope, "send", parcel, to)
 
 
 @operations.named("parcel.lend")
 def lend(scope: Scope, parcel: Parcel, to: str) -> Any:
     """Write down a borrower, under the parcel's lock in the desk."""
-    return scope.client.ask(scope, "lend", parcel, to)
+    return scope.client.order(scope, "lend", parcel, to)
 
 
 @operations.named("parcel.post")
 def post(scope: Scope, parcel: Parcel, text: str) -> Any:
     """Write a text on a parcel, in a transaction of the database."""
-    return scope.client.ask(scope, "post", parcel, text)
+    return scope.client.order(scope, "post", parcel, text)
 
 
 @operations.named("parcel.swap")
 def swap(scope: Scope, first: Parcel, second: Parcel) -> Any:
     """Exchange the places of two parcels, under both their locks."""
-    return scope.client.ask(scope, "swap", first, second)
+    return scope.client.order(scope, "swap", first, second)
 
 
 @operations.named("parcel.claim")
 def claim(scope: Scope, parcel: Parcel, by: str) -> Any:
     """Become the owner; 409 when somebody is."""
-    return scope.client.ask(scope, "claim", parcel, by)
+    return scope.client.order(scope, "claim", parcel, by)
 
 
 # ---------------------------------------------------------------------- what an observer sees
@@ -398,7 +374,7 @@ class Tiny(ProcessTarget):
     def reset(self, bugs: frozenset[str], kept: object = None) -> None:
         """Replace the database's content; restart only who is dead, frozen or still busy."""
         ready = self.services["desk"].state is ServiceState.READY
-        if ready and self._serving(_PATIENCE_S):
+        if ready and self._serving():
             self.services["desk"].kill()
         if self.observe().outbox:
             self.services["carrier"].kill()
@@ -427,23 +403,9 @@ class Tiny(ProcessTarget):
         """Read the database."""
         return self._open.read()
 
-    def settle(self, deadline_s: float) -> None:
-        """Return when the desk serves nobody and the outbox is empty, in this order."""
-        end = time.monotonic() + deadline_s
-        waiting = Retrying(
-            retry=retry_if_result(bool),
-            stop=stop_after_delay(deadline_s),
-            wait=wait_fixed(self.limits.poll_s),
-        )
-
-        def busy() -> list[str]:
-            serving = self._serving(max(_PATIENCE_S, end - time.monotonic()))
-            return [*serving, *self._in_flight(self.observe().outbox)]
-
-        try:
-            waiting(busy)
-        except RetryError as error:
-            raise NotSettled("; ".join(error.last_attempt.result())) from error
+    def unfinished(self) -> tuple[str, ...]:
+        """What the desk serves, and then what is in the outbox, in this order."""
+        return (*self._serving(), *self._in_flight(self.observe().outbox))
 
     def under_way(self, requests: Collection[str]) -> tuple[str, ...]:
         """The sends of these requests, while there is a carrier to carry them."""
@@ -457,7 +419,7 @@ class Tiny(ProcessTarget):
             try:
                 drop(scope, parcel)
             except OperationFailed as no:
-                if no.status != http.HTTPStatus.NOT_FOUND:
+                if no.status != HTTPStatus.NOT_FOUND:
                     raise
 
     # ------------------------------------------------------------------ steps
@@ -468,14 +430,15 @@ class Tiny(ProcessTarget):
             raise TargetError(f"target {self.name} is not started")
         return self._database
 
-    def _serving(self, deadline_s: float) -> list[str]:
+    def _serving(self) -> list[str]:
         """What the desk is busy with; a dead one is not, and one that does not say so is."""
         if self.services["desk"].state is ServiceState.DEAD:
             return []
         try:
-            return self.client().serving(deadline_s)
+            serving: list[str] = self.client().get(Scope(None, deadline_s=_PATIENCE_S), "/serving")
         except (OperationFailed, OperationIndeterminate) as error:
             return [f"the desk does not say what it does: {error}"]
+        return serving
 
     @staticmethod
     def _in_flight(sends: Iterable[SendRow]) -> tuple[str, ...]:
