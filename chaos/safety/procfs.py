@@ -19,6 +19,9 @@ LABEL = "CHAOS_RUN"
 
 _PROC = Path("/proc")
 
+_EXECUTION_LIMIT_S = 1.0
+"""How long execve(2) may take to give a process its arguments and environment."""
+
 
 def require_linux() -> None:
     """Say at once that local processes can only be looked after on Linux.
@@ -143,10 +146,22 @@ def is_labelled(pid: int, label: str) -> bool:
     try:
         if os.geteuid() not in (0, directory.stat().st_uid):
             return False
-        environment = (directory / "environ").read_bytes()
+        environment = _environment(directory)
     except OSError:
         return False
     return f"{LABEL}={label}".encode() in environment.split(b"\0")
+
+
+def _environment(directory: Path) -> bytes:
+    """The environment of a process; of one that is just being executed, once it has one.
+
+    The kernel sets it together with the arguments, a moment after the parent goes on.
+    """
+    end = time.monotonic() + _EXECUTION_LIMIT_S
+    while not (directory / "cmdline").read_bytes() and time.monotonic() < end:
+        (directory / "exe").readlink()  # fails for what will have none: the kernel's own, the dead
+        os.sched_yield()
+    return (directory / "environ").read_bytes()
 
 
 def pids() -> Iterator[int]:

@@ -86,3 +86,16 @@ def test_a_dead_process_that_nobody_has_waited_for_is_not_alive(spun: Run) -> No
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
     assert not procfs.is_alive(process.pid)
+
+
+def test_a_process_carries_the_label_from_the_moment_it_is_executed() -> None:
+    """Its parent goes on a moment before the kernel has given it its environment."""
+    for _ in range(200):
+        with subprocess.Popen(["sleep", "10"], env={**os.environ, procfs.LABEL: "seen"}) as process:
+            seen = procfs.is_labelled(process.pid, "seen")
+            process.kill()
+        assert seen
+
+
+def test_a_process_without_arguments_and_environment_is_not_waited_for() -> None:
+    assert not procfs.is_labelled(2, "seen")  # kthreadd
