@@ -24,9 +24,7 @@ def perform(stage: Stage, racers: Racers, step: Step, actor: str = "") -> None:
     operation = stage.target.operations[step.operation]
     label = actor or step.label
     request = stage.actors.next_request(label, step.operation, looks=operation.asserts)
-    scope = stage.scope.actor(request)
-    if operation.asserts:
-        scope = racers.patient(label, scope)
+    scope = racers.patient(label, stage.scope.actor(request), looks=operation.asserts)
     ident = next(stage.numbers)
     actor = label or step.operation
     stage.history.add(

@@ -12,7 +12,7 @@ from chaos.failpoints.arm import Arm
 from chaos.hit import Hit
 from chaos.operation import ExpectationFailed, Scope
 
-_HELD_PATIENCE = 4
+HELD_PATIENCE = 4
 """Who is held cannot help being late: it may be held for so many times a plan's deadline."""
 
 
@@ -124,9 +124,12 @@ class Racers:
         idle.wait()
         return racer.driven
 
-    def patient(self, label: str, scope: Scope) -> Scope:
-        """The scope of an operation that looks: between two looks it waits for the others."""
+    def patient(self, label: str, scope: Scope, *, looks: bool) -> Scope:
+        """The scope of an operation that may be held; between two looks it waits for the others."""
         if not self.drives(label):
+            return scope
+        scope = replace(scope, deadline_s=scope.deadline_s + self.held_at_most_s(label))
+        if not looks:
             return scope
 
         def sleep(_: float) -> None:
@@ -136,12 +139,11 @@ class Racers:
                     f"{self._stage.deadline_s:g} s later"
                 )
 
-        deadline_s = scope.deadline_s + self.held_at_most_s(label)
-        return replace(scope, deadline_s=deadline_s, sleep=sleep)
+        return replace(scope, sleep=sleep)
 
     def held_at_most_s(self, label: str) -> float:
         """Seconds for which what this actor does may be held; 0: it is never."""
-        return _HELD_PATIENCE * self._stage.deadline_s if self.drives(label) else 0.0
+        return HELD_PATIENCE * self._stage.deadline_s if self.drives(label) else 0.0
 
     def leave(self, label: str) -> None:
         """Say that this actor's client has performed its last step."""

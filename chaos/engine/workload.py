@@ -9,6 +9,7 @@ from math import inf
 
 from chaos.engine.gates import Gates
 from chaos.engine.invocation import perform
+from chaos.engine.racers import HELD_PATIENCE
 from chaos.engine.recovery import Recovery, strikes_since
 from chaos.engine.stage import Stage
 from chaos.engine.strikes import PROBE_S, Strikes
@@ -163,7 +164,9 @@ class Workload:
         stage = self._stage
         # Each step ends by the client's own deadline, or when what it waits for has.
         steps = max(len(actor.steps or (actor,)) for actor in actors)
-        patience_s = stage.deadline_s + steps * max(stage.deadline_s, stage.scope.deadline_s)
+        held_s = HELD_PATIENCE * stage.deadline_s if self._gates.racers.labels else 0.0
+        step_s = max(stage.deadline_s, stage.scope.deadline_s + held_s)
+        patience_s = stage.deadline_s + steps * step_s
         until = time.monotonic() + patience_s
         for thread in filter(threading.Thread.is_alive, threads):
             thread.join(max(0.0, until - time.monotonic()))
