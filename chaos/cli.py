@@ -1,4 +1,4 @@
-"""The command line: run, validate, schema, points, report, replay."""
+"""The command line: init, run, validate, schema, points, report, replay."""
 
 from __future__ import annotations
 
@@ -80,10 +80,28 @@ def main() -> None:
     must hold once it has recovered. Start with:
 
     \b
+      chaos init                  begin with a system of your own, which runs at once
       chaos run                   run the plans that are installed, write a report
       chaos points                the points where a fault can strike
       chaos validate my.plan.yaml check a plan without running it
     """
+
+
+@main.command(short_help="Write a target, a plan and an editor's schema to start from.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@_tells_errors
+def init(folder: Path) -> None:
+    """Write what a system of your own starts from into FOLDER (default: this one).
+
+    A commented target file, a small service that stands in for yours, a first plan and a JSON
+    Schema for your editor. They run at once; nothing is overwritten.
+    """
+    from chaos.template import PLANS, SYSTEM, write
+
+    for path in write(folder):
+        out.print(f"  {path}", highlight=False, soft_wrap=True)
+    command = f"chaos run {folder / PLANS} --target {folder / SYSTEM}"
+    out.print(f"\n[bold]run it[/]\n  {_plain(command)}", highlight=False, soft_wrap=True)
 
 
 @main.command()

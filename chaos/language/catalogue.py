@@ -31,6 +31,7 @@ INVARIANTS = "chaos.invariants"
 SUITES = "chaos.suites"
 REPORTS = "chaos.reports"
 PYTEST = "chaos.pytest"
+TEMPLATES = "chaos.templates"
 
 
 class CatalogueError(ChaosError):
@@ -228,6 +229,17 @@ def suites(target: str) -> Path:
             "`chaos run PLAN|FOLDER...`"
         )
     return Path(_load(known[target]).__file__).parent
+
+
+def template() -> Path:
+    """The folder with the files that a system of one's own starts from.
+
+    Raises:
+        CatalogueError: none is installed.
+    """
+    for entry in _entries(TEMPLATES).values():
+        return Path(_load(entry).__file__).parent
+    raise CatalogueError("no template of a system is installed")
 
 
 def report(name: str) -> Callable[..., None]:

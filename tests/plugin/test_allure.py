@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.plugin.test_plugin import BY_HAND, PLAN, project
-
-__all__ = ["project"]
+from tests.plugin.test_plugin import BY_HAND, PLAN
 
 MATRIX = """
 matrix:

@@ -16,7 +16,6 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.journal import Journal
 from chaos.safety import procfs
-from tests.conftest import LEDGER
 
 ROOT = Path(__file__).parents[2]
 PLAN = """
@@ -52,16 +51,6 @@ def test_sees_the_defect(chaos):
     with pytest.raises(Failed, match="money-is-kept"):
         chaos.run(PLAN, bug="lost-credit").raise_for_verdict()
 """
-
-
-@pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A user's project that tests the ledger."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
-    pytester.makeini(f"[pytest]\nchaos_target = {LEDGER}\n")
-    return pytester
 
 
 def test_a_plan_file_is_a_test_with_and_without_each_bug_switch(project: pytest.Pytester) -> None:

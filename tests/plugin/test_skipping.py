@@ -9,9 +9,7 @@ import pytest
 from chaos.journal import Journal
 from tests.plugin.test_cli import PLAN as FILE
 from tests.plugin.test_cli import chaos
-from tests.plugin.test_plugin import PLAN, project
-
-__all__ = ["project"]
+from tests.plugin.test_plugin import PLAN
 
 SWITCH = "target `ledger` has no bug switch `lost-debit`; did you mean `lost-credit`?"
 LINKS = "target `ledger` has no capability `links`"
