@@ -18,7 +18,9 @@ import time
 from pathlib import Path
 
 from targets.reference.bus import Bus
+from targets.reference.config import bus_token
 
+SECRET = "-"
 ROUNDS = 2000
 IDLE_S = 3.0
 
@@ -28,7 +30,8 @@ def main() -> None:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     broker = _broker(address)
-    producer, consumer = Bus(address), Bus(address)
+    token = bus_token(SECRET)
+    producer, consumer = Bus(address, token), Bus(address, token)
     try:
         arrived, stamps = threading.Semaphore(0), []
 
@@ -73,7 +76,7 @@ def _broker(address: str) -> subprocess.Popen[bytes]:
                 **os.environ,
                 "REFERENCE_SERVICE": "bus",
                 "REFERENCE_RUN_DIR": str(notify.parent),
-                "REFERENCE_TOKEN_SECRET": "-",
+                "REFERENCE_TOKEN_SECRET": SECRET,
                 "REFERENCE_BUS": address,
                 "NOTIFY_SOCKET": str(notify),
             },

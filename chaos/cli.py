@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -25,6 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_RESULTS = Path("chaos-results")
 TOLD = 100
 """How many unexpected trials, and commands, are printed at most; the report has them all."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a run that was interrupted, as of any command."""
 
 # A log or a pipe has no width: do not cut what a person will read there.
 _WIDTH = None if sys.stdout.isatty() else 160
@@ -230,9 +234,10 @@ def _run(
     )
 
     from chaos.engine.session import Session
-    from chaos.journal.results import begin, write_reports
+    from chaos.journal.results import begin, finish
 
     grouped = _by_target(todo, target)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ran is to be told all the same
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[detail]}"), TimeElapsedColumn(), console=err, transient=True,
@@ -242,32 +247,43 @@ def _run(
         progress.advance(task)
         progress.console.print(_line(trial), highlight=False, soft_wrap=True)
 
+    def run_all() -> None:
+        for name, group in grouped.items():
+            progress.update(task, description=f"starting {name}")
+            session = Session(
+                name,
+                journal,
+                on_round=lambda number, _: progress.update(
+                    task, detail=f"round {number}" if number > 1 else ""
+                ),
+                on_trial=told,
+                keep=keep,
+            )
+            with session:
+                for case in group:
+                    progress.update(task, description=case.name, detail="")
+                    session.run(case)
+                progress.update(task, description=f"stopping {name}", detail="")
+            if keep:
+                err.print(f"run directory kept: {session.run_dir}")
+
+    interrupted = False
     with begin(results) as journal:
-        with progress:
-            task = progress.add_task("", total=len(todo), detail="")
-            for name, group in grouped.items():
-                progress.update(task, description=f"starting {name}")
-                session = Session(
-                    name,
-                    journal,
-                    on_round=lambda number, _: progress.update(
-                        task, detail=f"round {number}" if number > 1 else ""
-                    ),
-                    on_trial=told,
-                    keep=keep,
-                )
-                with session:
-                    for case in group:
-                        progress.update(task, description=case.name, detail="")
-                        session.run(case)
-                    progress.update(task, description=f"stopping {name}", detail="")
-                if keep:
-                    err.print(f"run directory kept: {session.run_dir}")
-        written = write_reports(journal, results)
+        try:
+            with progress:
+                task = progress.add_task("", total=len(todo), detail="")
+                run_all()
+        except KeyboardInterrupt:
+            interrupted = True
+            ran = progress.tasks[task].completed
+            journal.residue(f"interrupted: {ran:.0f} of {len(todo)} cases were run to their end")
+        written = finish(journal, results)
         trials = journal.trials()
         residues = journal.residues()
     _summary(trials, residues, written)
     red = any(t.unexpected or (require and t.skipped) for t in trials)
+    if interrupted:
+        return INTERRUPTED
     return 1 if red or residues else 0
 
 

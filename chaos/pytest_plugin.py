@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SUFFIXES = (".plan.yaml", ".plan.yml")
-KEPT = "chaos_kept"
+KEPT, LOST, RUN = "chaos_kept", "chaos_lost", "chaos_run"
+"""What the processes of pytest-xdist tell each other."""
 _STATE = pytest.StashKey["ChaosState"]()
 
 
@@ -99,10 +101,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing is started yet."""
     config.addinivalue_line("markers", "chaos: a fault plan, or a test that injects faults")
-    state = config.stash[_STATE] = ChaosState(config)
-    if not state.worker:
-        for stale in state.results.glob(".*.part.sqlite*"):  # a killed run's workers left them
-            stale.unlink()
+    config.stash[_STATE] = ChaosState(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -278,10 +277,14 @@ class ChaosState:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.sessions: dict[str, Session] = {}
+        self.run: str = getattr(config, "workerinput", {}).get(RUN) or uuid.uuid4().hex
+        """What all processes of this run have in common."""
         self._journal: Journal | None = None
         self.residues: tuple[str, ...] = ()
         self.written: list[Path] = []
         self.kept: list[str] = []
+        self.problems: list[str] = []
+        """Why the results are not whole."""
         self._checked = False
         self._accompanied = False
 
@@ -406,8 +409,7 @@ class ChaosState:
         from chaos.journal import results
 
         if self._journal is None:
-            part = self.worker and f"{os.environ['PYTEST_XDIST_TESTRUNUID']}-{self.worker}"
-            self._journal = results.begin(self.results, part)
+            self._journal = results.begin(self.results, self.worker, self.run)
         return self._journal
 
     def close_sessions(self) -> None:
@@ -418,38 +420,58 @@ class ChaosState:
                 self.kept.append(str(session.run_dir))
         self.sessions.clear()
 
-    def finish(self) -> None:
+    def finish(self, *, interrupted: bool) -> None:
         """Stop everything and, where the run ends, write the reports."""
         self.close_sessions()
         if self.worker:
-            self.journal.close()
-            self.config.workeroutput[KEPT] = self.kept  # type: ignore[attr-defined]
+            output: dict[str, Any] = self.config.workeroutput  # type: ignore[attr-defined]
+            with self.journal as journal:
+                output[LOST] = journal.is_lost
+            output[KEPT] = self.kept
             return
         from chaos.journal import results
 
-        if self._journal is None and not results.parts(self.results):
+        if self._journal is None and not results.parts(self.results, self.run):
             return
-        journal = self.journal
-        results.absorb_parts(journal, self.results)
-        self.residues = journal.residues()
-        self.written = results.write_reports(journal, self.results)
-        journal.close()
+        with self.journal as journal:
+            results.absorb_parts(journal, self.results, self.run)
+            if interrupted:
+                journal.residue("interrupted: what was not run by then is missing")
+            try:
+                self.written = results.finish(journal, self.results)
+            finally:
+                self.residues = journal.residues()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the targets, write the reports, and be red when something was left behind."""
     state = session.config.stash[_STATE]
     if state.used:
-        state.finish()
-    if state.residues and session.exitstatus == 0:
+        from chaos.errors import ChaosError
+
+        try:
+            state.finish(interrupted=session.exitstatus == pytest.ExitCode.INTERRUPTED)
+        except ChaosError as error:
+            state.problems.append(str(error))
+    if (state.residues or state.problems) and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker which run it is part of."""
+    node.workerinput[RUN] = node.config.stash[_STATE].run
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Learn from an xdist worker that ends which run directories it kept."""
+    """Learn from an xdist worker that ends which run directories it kept, and what it lost."""
     state = node.config.stash[_STATE]
-    state.kept += getattr(node, "workeroutput", {}).get(KEPT, [])
+    told = getattr(node, "workeroutput", {})
+    state.kept += told.get(KEPT, [])
+    if told.get(LOST):
+        where = _shown(state.results)
+        state.problems.append(f"the results folder {where} was deleted or replaced during the run")
 
 
 def pytest_terminal_summary(
@@ -457,13 +479,16 @@ def pytest_terminal_summary(
 ) -> None:
     """Say where the results are, and what was left behind."""
     state = config.stash[_STATE]
-    if state.written:
+    if state.written or state.residues or state.problems:
         terminalreporter.section("chaos")
+        for problem in dict.fromkeys(state.problems):
+            terminalreporter.write_line(f"error: {problem}", red=True)
         for found in state.residues:
             terminalreporter.write_line(f"left behind: {found}", red=True)
         for run_dir in state.kept:
             terminalreporter.write_line(f"run directory kept: {run_dir}")
-        terminalreporter.write_line("results: " + " ".join(map(_shown, state.written)))
+        if state.written:
+            terminalreporter.write_line("results: " + " ".join(map(_shown, state.written)))
 
 
 def _shown(path: Path) -> str:

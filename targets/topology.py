@@ -175,13 +175,16 @@ class Topology:
     """A whole system: its services and jobs, and what the warm parent imports.
 
     ``preload`` are modules that the warm parent imports once, before it forks. ``environment`` is
-    what every service gets beside its own; ``ports`` fixes the numbers of some ports.
+    what every service gets beside its own; ``ports`` fixes the numbers of some ports. Of the
+    environment that this is run in, services inherit nothing whose name starts with one of
+    ``withheld``.
     """
 
     services: tuple[ServiceSpec, ...]
     preload: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
 
     @property
     def port_names(self) -> tuple[str, ...]:

@@ -169,6 +169,9 @@ class Session:
             else:
                 bugs = frozenset(filter(None, [case.bug]))
                 outcome = self._engine.run(bound, bugs, case.strategy())
+        except KeyboardInterrupt:
+            self._end(case, trial, Outcome(Verdict.ERROR, "interrupted", rounds=0))
+            raise
         finally:
             self._trial = ""
         self.on_trial(self._end(case, trial, outcome))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,14 +124,18 @@ class Journal:
     """Write and read one journal file; any thread may call anything here.
 
     A file of an older version is migrated when it is opened for writing; opened for reading, a copy
-    in memory is. One lock guards the connection; under it nothing is called but SQLite.
+    in memory is. One lock guards the connection; under it nothing is called but SQLite. When it is
+    closed, ``on_close`` is called.
 
     Raises:
         ChaosError: the file is not a journal, or is of a newer version.
     """
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, readonly: bool = False, on_close: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
+        self._on_close = on_close
         self._lock = threading.RLock()
         self._running: dict[str, _Running] = {}
         if readonly and not path.exists():
@@ -145,6 +149,7 @@ class Journal:
             if isinstance(error, sqlite3.Error):
                 raise ChaosError(f"{path} is not a journal, or not whole: {error}") from error
             raise
+        self._file = _identity(path)
 
     def _open(self, readonly: bool) -> None:
         version = version_of(self._db)
@@ -176,6 +181,21 @@ class Journal:
     def close(self) -> None:
         """Close the file; what was written is on it."""
         self._db.close()
+        self._on_close()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its file was deleted or replaced: nobody will find what is written to it."""
+        return _identity(self.path) != self._file
+
+    def copy(self, path: Path) -> None:
+        """Write another journal with the same content.
+
+        Raises:
+            sqlite3.Error: it cannot be written.
+        """
+        with self._lock, closing(_connect(_address(path, "rwc"))) as other:
+            self._db.backup(other)
 
     def __enter__(self) -> Journal:
         return self
@@ -380,6 +400,14 @@ def _column(name: str) -> str:
 def _address(path: Path, mode: str) -> str:
     """As SQLite wants it: quoted, for a ``#``, ``?`` or ``%`` would lead to another file."""
     return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(address: str) -> sqlite3.Connection:

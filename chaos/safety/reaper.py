@@ -62,6 +62,8 @@ class Reaper:
         self.remove_run_dir = remove_run_dir
         self._process: subprocess.Popen[bytes] | None = None
         self._group: Path | None = None
+        self._claim: int | None = None
+        """Held here and by the reaper: the run directory is nobody's only when both are dead."""
         self._talking = threading.Lock()
 
     @property
@@ -88,7 +90,8 @@ class Reaper:
         inherited = [runner]
         if self.remove_run_dir:
             group = "" if self._group is None else str(self._group)
-            inherited.append(owner.claim(self.run_dir, Owner(self.label, group)))
+            self._claim = owner.claim(self.run_dir, Owner(self.label, group))
+            inherited.append(self._claim)
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         order = {
             "label": self.label,
@@ -118,15 +121,12 @@ class Reaper:
                 start_new_session=True,
             )
         except BaseException:
-            self._link.close()
-            if self._group is not None:
-                cgroup.remove(self._group)
+            self._let_go()
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
-            for descriptor in inherited:
-                os.close(descriptor)
+            os.close(runner)
 
     def launch(self, program: Program) -> Launched:
         """Execute ``program`` below the reaper; from any thread.
@@ -176,8 +176,15 @@ class Reaper:
         finally:
             self._link.close()
             process.wait()
-            if self._group is not None:
-                cgroup.remove(self._group)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._link.close()
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+        if self._group is not None:
+            cgroup.remove(self._group)
 
     def __enter__(self) -> Reaper:
         self.start()

@@ -6,6 +6,7 @@ deadline: both are bound to the thread, never to the connection.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def connect(clouds_yaml: Path, cloud: str) -> Connection:
             if request_id and not options.get("global_request_id"):
                 options["global_request_id"] = request_id
             options.setdefault("timeout", timeout_s)
+            options.setdefault("proxies", {"no_proxy": _asked_directly()})
             return super().request(url, method, **options)
 
     found = OpenStackConfig(
@@ -48,6 +50,12 @@ def connect(clouds_yaml: Path, cloud: str) -> Connection:
         session_constructor=ActorsSession,
     )
     return Connection(config=found.get_one(cloud))
+
+
+def _asked_directly() -> str:
+    """Hosts that are never asked through a proxy: this machine is not beyond any."""
+    said = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    return ",".join(filter(None, (said, "127.0.0.0/8", "localhost", "::1")))
 
 
 @contextmanager

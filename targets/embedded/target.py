@@ -12,7 +12,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from targets.embedded.quiet import Answer, Quiet
 from targets.processes import ProcessTarget
 from targets.reference import bugs
 from targets.reference.bus import Bus, BusUnreachable
-from targets.reference.config import PASSWORD, QUIET_PATH
+from targets.reference.config import QUIET_PATH, bus_token
 from targets.topology import Forked, ServiceSpec, Topology
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ clouds:
     auth:
       auth_url: {auth_url}
       username: demo
-      password: {password}
+      password: "{password}"
       project_name: demo
       user_domain_id: default
       project_domain_id: default
@@ -117,11 +117,11 @@ TOPOLOGY = Topology(
         "REFERENCE_RUN_DIR": "{run_dir}",
         "REFERENCE_BUS": "127.0.0.1:{port:bus}",
         "REFERENCE_BUGS": "{bugs}",
-        "REFERENCE_TOKEN_SECRET": secrets.token_hex(32),
         "REFERENCE_ENDPOINTS": ",".join(
             f"{name}=http://127.0.0.1:{{port:{name}}}" for name in _HTTP_SERVICES
         ),
     },
+    withheld=("REFERENCE_",),
 )
 
 
@@ -156,6 +156,10 @@ class Embedded(ProcessTarget):
     accesses = ACCESSES
 
     def __init__(self) -> None:
+        # Nobody else on this machine shall guess them.
+        self._password, self._secret = secrets.token_urlsafe(24), secrets.token_hex(32)
+        own = {"REFERENCE_PASSWORD": self._password, "REFERENCE_TOKEN_SECRET": self._secret}
+        self.topology = replace(TOPOLOGY, environment={**TOPOLOGY.environment, **own})
         super().__init__()
         self._links: _Links | None = None
         self._connection: Connection | None = None
@@ -165,15 +169,16 @@ class Embedded(ProcessTarget):
 
     def capture(self, run_dir: Path) -> None:
         """Keep a copy of all databases, and write ``clouds.yaml``."""
+        self.clouds_yaml.touch(0o600)
         self.clouds_yaml.write_text(
             _CLOUDS_YAML.format(
                 cloud=CLOUD,
                 auth_url=f"http://127.0.0.1:{self.port('identity')}/v3",
-                password=PASSWORD,
+                password=self._password,
             )
         )
         self._links = _Links(
-            Bus(f"127.0.0.1:{self.port('bus')}"),
+            Bus(f"127.0.0.1:{self.port('bus')}", bus_token(self._secret)),
             Quiet({name: self.port(name) for name in _HTTP_SERVICES}, QUIET_PATH),
             Pristine(run_dir),
             Observer(run_dir, CELLS, HOSTS),

@@ -179,6 +179,8 @@ class LocalService:
         if look is None:
             self._wait_for(lambda: self._state is not ServiceState.STARTING, end)
             return
+        # What it does may be seen before it is heard that it runs.
+        self._wait_for(lambda: self._pid is not None or self._state is ServiceState.DEAD, end)
         while self._state is ServiceState.STARTING and (left := end - time.monotonic()) > 0:
             self._seen = look(left)
             if not self._seen:

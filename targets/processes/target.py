@@ -327,7 +327,8 @@ class ProcessTarget(Target):
         }
 
     def _common_environment(self) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("CHAOS_")}
+        withheld = ("CHAOS_", *self.topology.withheld)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(withheld)}
         for name in ("no_proxy", "NO_PROXY"):
             # Services find each other on this machine, whatever proxy leads away from it.
             inherited[name] = ",".join(filter(None, (inherited.get(name), _LOOPBACK)))

@@ -12,22 +12,25 @@ REFERENCE_BUS            ``address:port`` of the message broker
 REFERENCE_ENDPOINTS      ``name=url`` of every HTTP service, separated by commas
 REFERENCE_BUGS           names of the bug switches that are on, separated by commas
 REFERENCE_TOKEN_SECRET   key that signs the tokens, the same in every service
+REFERENCE_PASSWORD       of all users (identity); nobody can log in when not given
 REFERENCE_DATABASE       URL of a database, ``{name}`` being its name; SQLite files when not given
 ======================== ===========================================================================
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from sqlalchemy import URL
+from sqlalchemy.engine import make_url
+
 QUIET_PATH = "/-/quiet"
 """Where every HTTP service answers a supervisor once nothing is in flight in it."""
-PASSWORD = "secret"
-"""Of all users: there is nothing to protect."""
 
 
 class ConfigError(Exception):
@@ -47,6 +50,7 @@ class Config:
     endpoints: Mapping[str, str]
     bugs: frozenset[str]
     token_secret: str
+    password: str
     database: str
 
     def endpoint(self, service: str) -> str:
@@ -63,9 +67,22 @@ class Config:
                 f"REFERENCE_ENDPOINTS names no `{service}`; it names {known}"
             ) from None
 
-    def database_url(self, name: str) -> str:
+    @property
+    def bus_token(self) -> str:
+        """What a peer of the broker shows first."""
+        return bus_token(self.token_secret)
+
+    def database_url(self, name: str) -> URL:
         """SQLAlchemy URL of the database called ``name``."""
-        return self.database.format(name=name)
+        if self.database:
+            return make_url(self.database.replace("{name}", name))
+        # Not written as text: a path may hold what means something in a URL.
+        return URL.create("sqlite", database=str(self.run_dir / f"{name}.sqlite"))
+
+
+def bus_token(token_secret: str) -> str:
+    """Make the broker's token of the key that signs the users' tokens."""
+    return hmac.digest(token_secret.encode(), b"bus", "sha256").hex()
 
 
 def from_environment(environment: Mapping[str, str]) -> Config:
@@ -84,10 +101,9 @@ def from_environment(environment: Mapping[str, str]) -> Config:
     port = environment.get("REFERENCE_PORT", "0")
     if not port.isdecimal():
         raise ConfigError(f"REFERENCE_PORT must be a number, not {port!r}")
-    run_dir = Path(environment["REFERENCE_RUN_DIR"])
     return Config(
         service=environment["REFERENCE_SERVICE"],
-        run_dir=run_dir,
+        run_dir=Path(environment["REFERENCE_RUN_DIR"]),
         port=int(port),
         bind=environment.get("REFERENCE_BIND", "127.0.0.1"),
         host=environment.get("REFERENCE_HOST", ""),
@@ -95,7 +111,8 @@ def from_environment(environment: Mapping[str, str]) -> Config:
         endpoints=_endpoints(environment.get("REFERENCE_ENDPOINTS", "")),
         bugs=frozenset(_words(environment.get("REFERENCE_BUGS", ""))),
         token_secret=environment["REFERENCE_TOKEN_SECRET"],
-        database=environment.get("REFERENCE_DATABASE", f"sqlite:///{run_dir}/{{name}}.sqlite"),
+        password=environment.get("REFERENCE_PASSWORD", ""),
+        database=environment.get("REFERENCE_DATABASE", ""),
     )
 
 

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 
 from targets.reference import config
@@ -30,8 +30,9 @@ def utc_now() -> str:
 class Database:
     """One database and its connections, for any number of threads."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _server(url)
+    def __init__(self, url: str | URL) -> None:
+        where = make_url(url)
+        self.engine = _sqlite(where) if where.get_backend_name() == "sqlite" else _server(where)
         self._reader = self.engine.execution_options(reading=True)
 
     @contextmanager
@@ -59,12 +60,12 @@ def open_database(name: str, metadata: MetaData) -> Database:
     return database
 
 
-def _server(url: str) -> Engine:
+def _server(url: URL) -> Engine:
     return create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=True)
 
 
-def _sqlite(url: str) -> Engine:
-    _use_write_ahead_log(Path(make_url(url).database or ""))
+def _sqlite(url: URL) -> Engine:
+    _use_write_ahead_log(Path(url.database or ""))
     engine = create_engine(url, pool_size=8, max_overflow=-1)
 
     @event.listens_for(engine, "connect")

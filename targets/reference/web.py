@@ -145,9 +145,7 @@ class Api:
         def register(handler: Handler) -> Handler:
             async def endpoint(http: HttpRequest) -> Response:
                 with self._accounted(http):
-                    # Content-Length is looked at first: a huge body is not read at all.
-                    length = http.headers.get("content-length", "0")
-                    raw = b"" if int(length) > MAX_BODY_BYTES else await http.body()
+                    raw = await _body(http)
                     return await asyncio.get_running_loop().run_in_executor(
                         self._threads, self._serve, handler, public, http, raw
                     )
@@ -189,7 +187,9 @@ class Api:
                     await self._quiet.wait()
         return _json(200, {"served": self._served, "active": list(self._active.values())})
 
-    def _serve(self, handler: Handler, public: bool, http: HttpRequest, raw: bytes) -> Response:
+    def _serve(
+        self, handler: Handler, public: bool, http: HttpRequest, raw: bytes | None
+    ) -> Response:
         headers = http.headers
         request_id = headers.get("x-openstack-request-id") or context.new_request_id()
         with context.use(RequestContext(request_id)) as anonymous:
@@ -197,7 +197,7 @@ class Api:
                 caller = anonymous if public else _authenticated(headers, request_id)
                 request = Request(
                     http.method, str(http.base_url).rstrip("/"), http.path_params,
-                    http.query_params, headers, _parsed(headers, raw),
+                    http.query_params, headers, _parsed(raw),
                 )  # fmt: skip
                 with context.use(caller):
                     response = _response(handler(request))
@@ -226,14 +226,27 @@ def _authenticated(headers: Headers, request_id: str) -> RequestContext:
     return RequestContext(request_id, token.project_id, token.user_id, encoded, token.roles)
 
 
-def _parsed(headers: Headers, raw: bytes) -> Any:
-    if int(headers.get("content-length", "0")) > MAX_BODY_BYTES or len(raw) > MAX_BODY_BYTES:
+async def _body(http: HttpRequest) -> bytes | None:
+    """Return the body; None as soon as it is known to be too long, however it is sent."""
+    length = http.headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 10 or int(length) > MAX_BODY_BYTES:
+        return None
+    body = bytearray()
+    async for part in http.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+def _parsed(raw: bytes | None) -> Any:
+    if raw is None:
         raise HttpError(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
     if not raw:
         return None
     try:
         return json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HttpError(400, f"The body is not JSON: {error}") from None
 
 

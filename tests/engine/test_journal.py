@@ -322,6 +322,8 @@ def test_a_journal_of_a_newer_version_is_one_clear_error(tmp_path: Path) -> None
 
 # ---------------------------------------------------------------------- the parts of several
 
+RUN = "1f0c"
+
 
 def test_the_part_of_a_worker_that_died_at_once_adds_nothing(
     journal: Journal, tmp_path: Path
@@ -392,13 +394,13 @@ def spoil(path: Path, how: str) -> None:
 def test_a_part_that_cannot_be_read_is_named_and_the_rest_absorbed(
     tmp_path: Path, how: str
 ) -> None:
-    with begin(tmp_path, "gw0") as first, begin(tmp_path, "gw2") as last:
+    with begin(tmp_path, "gw0", RUN) as first, begin(tmp_path, "gw2", RUN) as last:
         play(first, trial("first", 1), "PASS")
         play(last, trial("last", 2), "PASS")
-    spoilt = tmp_path / ".gw1.part.sqlite"
+    spoilt = tmp_path / f".{RUN}-gw1.part.sqlite"
     spoil(spoilt, how)
-    with begin(tmp_path) as journal:
-        absorb_parts(journal, tmp_path)
+    with begin(tmp_path, run=RUN) as journal:
+        absorb_parts(journal, tmp_path, RUN)
         assert [each.plan for each in journal.trials()] == ["first", "last"]
         (told,) = journal.residues()
         play(journal, trial("after", 3), "PASS")

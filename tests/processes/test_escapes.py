@@ -261,6 +261,7 @@ def kill_both(label: str, run_dir: Path) -> int:
     process, reaper = start_runner(label, run_dir)
     with process:
         os.kill(reaper, signal.SIGKILL)
+        await_true(lambda: not procfs.is_alive(reaper))
         process.kill()
     # The warm parent ends by itself what it can still reach; what it does so late is not at stake.
     await_true(lambda: not list(procfs.labelled(label)))
@@ -308,6 +309,21 @@ def test_the_directory_of_a_run_that_lives_is_not_touched(guarded: Guarded, run_
     target.stop()
 
 
+def test_the_directory_of_a_run_whose_reaper_was_killed_is_not_touched_while_the_run_lives(
+    label: str, run_dir: Path
+) -> None:
+    process, reaper = start_runner(label, run_dir)
+    with process:
+        os.kill(reaper, signal.SIGKILL)
+        await_true(lambda: not procfs.is_alive(reaper))
+
+        reap_stale()
+
+        assert (run_dir.exists(), procfs.is_alive(escaped(run_dir))) == (True, True)
+        process.kill()
+    os.kill(escaped(run_dir), signal.SIGKILL)
+
+
 def test_the_directory_of_a_killed_runner_is_left_to_its_reaper(label: str, run_dir: Path) -> None:
     process, reaper = start_runner(label, run_dir)
     with process:
@@ -316,8 +332,9 @@ def test_the_directory_of_a_killed_runner_is_left_to_its_reaper(label: str, run_
 
     reap_stale()
 
-    assert run_dir.exists()
+    left = run_dir.exists()
     os.kill(reaper, signal.SIGCONT)
+    assert left
     await_true(lambda: not run_dir.exists())
 
 

@@ -52,6 +52,7 @@ class Peripherals(ProcessTarget):
         environment={
             "REFERENCE_RUN_DIR": "{run_dir}",
             "REFERENCE_TOKEN_SECRET": "s" * 32,
+            "REFERENCE_PASSWORD": "secret",
             "REFERENCE_ENDPOINTS": ",".join(f"{n}=http://127.0.0.1:{{port:{n}}}" for n in MODULES),
         },
     )

@@ -70,7 +70,7 @@ def test_an_unknown_endpoint_is_an_error_that_names_the_known_ones() -> None:
 
 def test_a_database_is_a_file_in_the_run_directory_unless_a_url_is_given() -> None:
     urls = [
-        from_environment({**NEEDED, **more}).database_url("volume")
+        str(from_environment({**NEEDED, **more}).database_url("volume"))
         for more in ({}, {"REFERENCE_DATABASE": "postgresql://db/{name}"})
     ]
     assert urls == ["sqlite:////run/reference/volume.sqlite", "postgresql://db/volume"]

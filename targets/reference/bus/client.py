@@ -68,12 +68,18 @@ class _Link:
 class Bus:
     """Talks to the broker at ``address`` (``host:port``), from any number of threads.
 
+    ``token`` is what the broker wants to see first.
+
     It connects at first use, and again whenever the broker comes back; then it subscribes anew and
     calls ``on_reconnect``, as messages were lost with the old broker.
     """
 
-    def __init__(self, address: str, on_reconnect: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, address: str, token: str, on_reconnect: Callable[[], None] = lambda: None
+    ) -> None:
         self.on_reconnect = on_reconnect
+        self._token = token
+        self._refused = False
         host, _, port = address.rpartition(":")
         self._address = (host, int(port))
         self._numbers = itertools.count(1)
@@ -209,6 +215,8 @@ class Bus:
                 self._reader = threading.Thread(target=self._run, name="bus", daemon=True)
                 self._reader.start()
             while self._link is None:
+                if self._refused:
+                    raise BusUnreachable("the broker refused the token")
                 if self._closed.is_set():
                     raise BusUnreachable("this connection to the broker is closed")
                 if not self._state.wait(deadline - time.monotonic()):
@@ -234,6 +242,7 @@ class Bus:
         what = "recovery after the broker's death"
         owed = {recovery: {"what": what, "queue": "", "request": ""}} if again else {}
         with self._state:
+            link.send({"op": "hello", "token": self._token})
             for ticket, work in (self._working | owed).items():
                 link.send({"op": "busy", "ticket": ticket, **work})
             for subscription in self._subscriptions:
@@ -273,11 +282,21 @@ class Bus:
                 if frame["op"] == "deliver":
                     self._dispatch(link, frame)
                     continue
+                if frame["op"] == "refused":
+                    self._give_up()
+                    return
                 if frame["op"] == "reply":
                     link.send({"op": "received", "id": frame["id"]})
                 future = self._waiting.pop(frame.get("id", 0), None)
                 if future:
                     future.set_result(frame)
+
+    def _give_up(self) -> None:
+        """Have nothing more to do with a broker that refused us."""
+        with self._state:
+            self._refused = True
+            self._closed.set()
+            self._state.notify_all()
 
     def _dispatch(self, link: _Link, frame: Frame) -> None:
         for subscription in self._subscriptions:

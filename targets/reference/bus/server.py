@@ -23,7 +23,10 @@ drain     id, deadline_s, consumers         ok; pending is empty, or says what t
 under_way id, requests, stopped             ok; moving says what goes on for these request ids
 purge     id                                ok
 stats     id                                ok with queues, in_flight, delivered
+hello     token
 ========= ================================= ====================================================
+
+A peer says ``hello`` first, with the token; whoever does not is told ``refused`` and cut off.
 """
 
 from __future__ import annotations
@@ -36,13 +39,16 @@ import socket
 from collections import deque
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from hmac import compare_digest
 
 from targets.reference import config
-from targets.reference.bus.frames import Decoder, Frame, encode
+from targets.reference.bus.frames import MOST_BYTES, BadFrame, Decoder, Frame, encode
 from targets.reference.context import log_to_stderr
 from targets.reference.web import notify_ready
 
 LOG = logging.getLogger(__name__)
+MOST_OF_A_STRANGER = 1 << 10
+"""Longest frame, in bytes, that a peer may send before it has shown the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,20 +273,21 @@ class Broker:
 
 
 class Peer(asyncio.Protocol):
-    """One peer."""
+    """One peer, of whom nothing is believed before it has shown the ``token``."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, token: str) -> None:
         self.broker = broker
+        self._token = token
+        self._welcome = False
         self.unreceived: set[int] = set()
         self.busy: dict[int, Frame] = {}
         self.closed = False
-        self._decoder = Decoder()
+        self._decoder = Decoder(limit=MOST_OF_A_STRANGER)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet a new peer."""
+        """Wait for what a new peer has to show."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self.broker.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the peer."""
@@ -289,8 +296,27 @@ class Peer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Obey what the peer sent."""
-        for frame in self._decoder.feed(data):
-            self._obey(frame)
+        try:
+            for frame in self._decoder.feed(data):
+                if self._welcome:
+                    self._obey(frame)
+                elif not self._greet(frame):
+                    return
+        except BadFrame as error:
+            LOG.error("a peer is cut off: it sent %s", error)
+            self._transport.close()
+
+    def _greet(self, frame: Frame) -> bool:
+        """Whether a peer has shown the token."""
+        shown = str(frame.get("token", "")).encode(errors="replace")
+        if frame.get("op") == "hello" and compare_digest(shown, self._token.encode()):
+            self._welcome = True
+            self._decoder.limit = MOST_BYTES
+            self.broker.connections.add(self)
+            return True
+        self.send({"op": "refused"})
+        self._transport.close()
+        return False
 
     def send(self, frame: Frame) -> None:
         """Send one frame."""
@@ -338,14 +364,14 @@ def _message(frame: Frame, call: Call | None = None) -> Message:
     return Message(frame["queue"], frame["body"], call)
 
 
-async def serve(listener: socket.socket) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT."""
+async def serve(listener: socket.socket, token: str) -> None:
+    """Serve peers that show the token on a listening socket, until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     broker = Broker()
-    await loop.create_server(lambda: Peer(broker), sock=listener)
+    await loop.create_server(lambda: Peer(broker, token), sock=listener)
     notify_ready()
     await stop.wait()
 
@@ -359,4 +385,4 @@ def main() -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, int(port)))
         listener.listen(128)
-        asyncio.run(serve(listener))
+        asyncio.run(serve(listener, config.current().bus_token))

@@ -22,7 +22,8 @@ def retry_delay_s(attempt: int) -> float:
 @cache
 def bus() -> Bus:
     """Return this process's connection to the broker."""
-    return Bus(config.current().bus)
+    found = config.current()
+    return Bus(found.bus, found.bus_token)
 
 
 @cache

@@ -25,9 +25,12 @@ from targets.reference.bus import (
     RpcServer,
 )
 from targets.reference.bus.frames import Decoder, encode
+from targets.reference.config import bus_token
 from targets.reference.context import RequestContext
 
 DEADLINE_S = 10.0
+SECRET = "-"
+TOKEN = bus_token(SECRET)
 
 
 class Broker:
@@ -50,7 +53,7 @@ class Broker:
                     **os.environ,
                     "REFERENCE_SERVICE": "bus",
                     "REFERENCE_RUN_DIR": str(self._run_dir),
-                    "REFERENCE_TOKEN_SECRET": "-",
+                    "REFERENCE_TOKEN_SECRET": SECRET,
                     "REFERENCE_BUS": self.address,
                     "NOTIFY_SOCKET": str(notify),
                 },
@@ -75,13 +78,13 @@ def connect(broker: Broker) -> Iterator[Callable[[], Bus]]:
     made: list[Bus] = []
 
     def connect() -> Bus:
-        made.append(Bus(broker.address))
+        made.append(Bus(broker.address, TOKEN))
         return made[-1]
 
     yield connect
     for bus in made:
         bus.close()
-    sweeper = Bus(broker.address)
+    sweeper = Bus(broker.address, TOKEN)
     sweeper.purge()
     sweeper.close()
 
@@ -365,7 +368,7 @@ def test_what_a_stopped_consumer_works_on_is_not_under_way(connect: Connect) -> 
 
 def test_a_new_broker_knows_whose_work_goes_on(tmp_path: Path) -> None:
     broker, held = Broker(tmp_path), Held()
-    consumer, observer = Bus(broker.address), Bus(broker.address)
+    consumer, observer = Bus(broker.address, TOKEN), Bus(broker.address, TOKEN)
     consumer.consume("compute.host1", held)
     observer.publish("compute.host1", sent_by("req-1"))
     assert held.begun.wait(DEADLINE_S)
@@ -412,7 +415,7 @@ def test_a_private_method_cannot_be_called(connect: Connect) -> None:
 def test_publishing_without_a_broker_is_refused(tmp_path: Path) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
-        bus = Bus(f"127.0.0.1:{reserved.getsockname()[1]}")
+        bus = Bus(f"127.0.0.1:{reserved.getsockname()[1]}", TOKEN)
         with pytest.raises(BusUnreachable, match="no broker at"):
             bus.call("queue", {"method": "hello"}, timeout_s=0.05)
         bus.close()
@@ -421,8 +424,8 @@ def test_publishing_without_a_broker_is_refused(tmp_path: Path) -> None:
 def test_consumers_and_producers_come_back_with_the_broker(tmp_path: Path) -> None:
     broker = Broker(tmp_path)
     reconnected = threading.Event()
-    consumer = Bus(broker.address, on_reconnect=reconnected.set)
-    producer = Bus(broker.address)
+    consumer = Bus(broker.address, TOKEN, on_reconnect=reconnected.set)
+    producer = Bus(broker.address, TOKEN)
     consumer.consume("echo", lambda body: body["word"])
     assert producer.call("echo", {"word": "before"}) == "before"
     broker.kill()
@@ -438,7 +441,7 @@ def test_consumers_and_producers_come_back_with_the_broker(tmp_path: Path) -> No
 
 def test_a_broker_that_dies_again_and_again_leaves_no_ghost_of_work(tmp_path: Path) -> None:
     broker = Broker(tmp_path)
-    consumer, producer = Bus(broker.address), Bus(broker.address)
+    consumer, producer = Bus(broker.address, TOKEN), Bus(broker.address, TOKEN)
     consumer.consume("echo", lambda body: body["word"])
     for _ in range(3):
         producer.publish("echo", {"word": "lost?"})
@@ -453,7 +456,7 @@ def test_a_broker_that_dies_again_and_again_leaves_no_ghost_of_work(tmp_path: Pa
 
 def test_work_that_outlives_the_broker_is_pending_at_the_next_one(tmp_path: Path) -> None:
     broker, held = Broker(tmp_path), Held()
-    consumer, producer = Bus(broker.address), Bus(broker.address)
+    consumer, producer = Bus(broker.address, TOKEN), Bus(broker.address, TOKEN)
     consumer.consume("compute.host1", held)
     producer.publish("compute.host1", {"method": "build"})
     assert held.begun.wait(DEADLINE_S)
