@@ -103,6 +103,7 @@ class Controller:
             "CHAOS_SERVICE": service,
             "CHAOS_REQUEST_ID": self._reader,
             "CHAOS_RUN": self._label,
+            "CHAOS_MAIN": "",
             "PYTHONPATH": os.pathsep.join(paths),
         }
 
