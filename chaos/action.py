@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Scope = Literal["process", "service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +21,12 @@ class Action:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def crash(cls) -> Action:
-        """SIGKILL the process, after the hit was recorded."""
-        return cls("crash")
+    def crash(cls, scope: Scope = "process") -> Action:
+        """SIGKILL the process, or its service's whole process group, after the hit was recorded.
+
+        A service that leads no process group of its own is not struck.
+        """
+        return cls("crash", {"scope": scope})
 
     @classmethod
     def pause(cls, limit_s: float = 30.0) -> Action:

@@ -16,7 +16,8 @@ class Hit:
     ``arm`` is the number of the arm that acted; ``number`` counts that arm's hits from 1; ``at_ns``
     is the machine's monotonic clock, read by the agent itself; ``told`` are the values of the
     arguments that the arm asked for, as text; ``raised`` is the type of the exception with which
-    the call ended, for a point after it.
+    the call ended, for a point after it; ``main`` says whether that was the first process of the
+    service, and not a worker.
     """
 
     alias: str
@@ -31,6 +32,7 @@ class Hit:
     number: int
     at_ns: int
     raised: str = ""
+    main: bool = True
     told: Mapping[str, str] = field(default_factory=dict)
     _free: Event | None = field(default=None, repr=False)
     _let_go: Callable[[], None] = field(default=lambda: None, repr=False)

@@ -14,6 +14,7 @@ CHAOS_TOKEN          what proves to the controller that we belong to it
 CHAOS_SERVICE        name of this service
 CHAOS_REQUEST_ID     ``module:function`` that returns the id of the current request, or None
 CHAOS_RUN            label of the run, carried by everything that the run starts
+CHAOS_MAIN           process id of the service's first process, which puts it there itself
 ==================== ==========================================================================
 
 The package needs CPython 3.11 or later and nothing but its standard library, and it imports
@@ -43,9 +44,12 @@ def start() -> None:
     address = os.environ.get("CHAOS_CONTROLLER")
     if not address or _agent is not None:
         return
+    main = os.environ.get("CHAOS_MAIN") or str(os.getpid())
+    os.environ["CHAOS_MAIN"] = main  # for the programs that the service executes
     try:
         _agent = Agent(
             address,
+            main=int(main),
             token=os.environ.get("CHAOS_TOKEN", ""),
             service=os.environ.get("CHAOS_SERVICE", ""),
             request_id_reader=os.environ.get("CHAOS_REQUEST_ID", ""),

@@ -36,7 +36,10 @@ class Agent:
     The service's own threads come here through :meth:`strike` and :meth:`request_id`.
     """
 
-    def __init__(self, address: str, *, token: str, service: str, request_id_reader: str) -> None:
+    def __init__(
+        self, address: str, *, main: int, token: str, service: str, request_id_reader: str
+    ) -> None:
+        self._main = main
         self._address = address
         self._hello = {"is": "hello", "token": token, "service": service}
         self.request_id = RequestReader(request_id_reader)
@@ -50,7 +53,7 @@ class Agent:
         Raises:
             OSError: the controller cannot be reached, refused us, or did not answer in time.
         """
-        session = Session(self._connect(), self._arms, self._renew)
+        session = Session(self._connect(), self._arms, self._main, self._renew)
         try:
             session.join()
             self._session = session
@@ -84,7 +87,7 @@ class Agent:
             return
         left.abandon()
         try:
-            session = Session(self._connect(), self._arms, self._renew)
+            session = Session(self._connect(), self._arms, self._main, self._renew)
         except OSError:  # the controller is gone
             self._arms.disarm(None)
             return
@@ -93,7 +96,7 @@ class Agent:
 
     def _connect(self) -> Link:
         link = Link(self._address, START_LIMIT_S)
-        link.send(**self._hello, pid=os.getpid())
+        link.send(**self._hello, pid=os.getpid(), main=os.getpid() == self._main)
         return link
 
     def _tell_later(self, states: dict[int, str]) -> None:
@@ -145,9 +148,9 @@ class Session:
     the link's file.
     """
 
-    def __init__(self, link: Link, arms: Arms, renew: Callable[[Session], None]) -> None:
+    def __init__(self, link: Link, arms: Arms, main: int, renew: Callable[[Session], None]) -> None:
         self.link = link
-        self.strikes = Strikes(link)
+        self.strikes = Strikes(link, main)
         self.joined = Gate()
         self._arms = arms
         self._renew = renew

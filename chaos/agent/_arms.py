@@ -11,7 +11,7 @@ from ._failpoint import Failpoint, Reporter, Rule, guard
 from ._imports import ImportWatch
 from ._native import Nested
 from ._resolve import Unresolvable, check_importable, find_exception, find_function
-from ._startup import Startup, is_defining
+from ._startup import Startup, is_coming, is_defining
 
 Tell = Callable[[dict[int, str]], None]
 
@@ -104,8 +104,8 @@ class Arms:
                 return None
             if not self._is_settled:
                 return 0.01
-            waiting = any(_module_of(rule.function) in sys.modules for rule in self._pending)
-        return 0.02 if waiting else None
+            coming = any(is_coming(_module_of(rule.function)) for rule in self._pending)
+        return 0.02 if coming else None
 
     # ------------------------------------------------------------------ one rule
 

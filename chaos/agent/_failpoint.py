@@ -239,6 +239,8 @@ class Visit:
     def _act(self, action: dict[str, Any], strike: Strike) -> Iterator[Hold]:
         match action["word"]:
             case "crash":
+                if action["scope"] == "service":
+                    os.killpg(0, signal.SIGKILL)
                 os.kill(os.getpid(), signal.SIGKILL)
                 os._exit(137)  # the first process of a container is immune to its own SIGKILL
             case "pause" | "delay":

@@ -5,7 +5,7 @@ Every message says what it ``is``. The agent speaks first.
 From the agent:
 
 ========= =====================================================================================
-hello     ``token``, ``service``, ``pid``
+hello     ``token``, ``service``, ``pid``, ``main``: whether it is the service's first process
 states    ``states``: {arm: ``armed`` | ``pending`` | ``error: …``}; with ``ticket`` when asked
 hit       ``hit`` (its number), ``arm``, ``at_ns``, ``thread``, ``request``, ``raised``, ``told``:
           a call came to an armed point. When the arm says ``ask``, the agent waits for the

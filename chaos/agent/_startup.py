@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from importlib import _bootstrap
 from types import FrameType, ModuleType
 
 _UNSEEN_S = 1.0
@@ -37,6 +38,11 @@ class Startup:
             return time.monotonic() - self._began > _UNSEEN_S
         outermost = str(frames[-1].f_globals.get("__name__"))
         return not outermost.startswith(("_frozen_importlib", "importlib", "zipimport", "site"))
+
+
+def is_coming(module: str) -> bool:
+    """Whether it is there, or its import may have begun before anybody watched for it."""
+    return module in sys.modules or module in getattr(_bootstrap, "_module_locks", ())
 
 
 def is_defining(module: ModuleType, name: str) -> bool:

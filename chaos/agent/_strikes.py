@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from typing import Any
 
 from ._failpoint import Rule, Strike, guard
@@ -19,12 +20,14 @@ VERDICT_LIMIT_S = 5.0
 class Strikes:
     """Takes hits to the controller over one link, and its answers back to who waits.
 
-    The service's own threads strike, the thread that obeys the controller hands out answers. A lock
-    guards what is under way; the service's code never runs under it.
+    ``main`` is the service's first process. The service's own threads strike, the thread that obeys
+    the controller hands out answers. A lock guards what is under way; the service's code never runs
+    under it.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, main: int) -> None:
         self._link = link
+        self._main = main
         self._changing = Lock()
         self._live: set[int] = set()  # the arms that may strike; none when the controller is gone
         self._numbers = itertools.count(1)
@@ -121,6 +124,11 @@ class Strikes:
                 error = make_exception(rule.action["exception"], rule.action["message"])
             except Unresolvable as problem:
                 return None, str(problem)
+        if rule.action.get("scope") == "service" and os.getpgid(0) != self._main:
+            return None, (
+                f"process {self._main}, the service's first, leads no process group that could be"
+                " killed with all that is in it and nothing else"
+            )
         hold = Hold(rule.action.get("limit_s", 0.0), lambda: self._resumed(number, rule))
         return Strike(hold, error), ""
 

@@ -32,6 +32,7 @@ class AgentConnection:
         self.socket = connection
         self.service = ""
         self.pid = 0
+        self.main = True
         self.connected = False
         self.since_s = time.monotonic()
         self._sending = threading.Lock()

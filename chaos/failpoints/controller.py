@@ -103,6 +103,8 @@ class Controller:
             "CHAOS_SERVICE": service,
             "CHAOS_REQUEST_ID": self._reader,
             "CHAOS_RUN": self._label,
+            "CHAOS_MAIN": "",
+            "UWSGI_PY_CALL_UWSGI_FORK_HOOKS": "true",  # or it forks without telling Python
             "PYTHONPATH": os.pathsep.join(paths),
         }
 

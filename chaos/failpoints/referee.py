@@ -149,6 +149,7 @@ class Referee:
             number=arm._acted,
             at_ns=message["at_ns"],
             raised=message["raised"],
+            main=agent.main,
             told=message["told"],
             _free=free,
             _let_go=lambda: agent.send(**{"is": "release"}, hit=number),

@@ -205,6 +205,7 @@ class Switchboard:
         ):
             raise Refused("it does not know the token")
         agent.service, agent.pid = str(message["service"]), int(message["pid"])
+        agent.main = bool(message.get("main", True))
         agent.connected = True
         self._strangers.discard(agent)
         self._welcome(agent)

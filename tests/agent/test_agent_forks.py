@@ -14,7 +14,7 @@ from chaos.action import Action
 from chaos.failpoints.controller import Controller
 from chaos.point import Point, When
 
-from .conftest import DEADLINE_S, PROGRAMS, Launch, Service, point
+from .conftest import DEADLINE_S, PROGRAMS, Launch, Service, ServiceDied, point
 
 
 def processes(controller: Controller) -> int:
@@ -95,6 +95,31 @@ def test_a_crash_in_a_child_is_its_death_alone(service: Service, controller: Con
     assert hit is not None
     assert hit.pid == child
     assert service.ask("plain(7)") == 7
+
+
+def test_a_crash_of_the_service_in_a_child_is_the_death_of_all(
+    service: Service, controller: Controller
+) -> None:
+    child = service.ask("family.fork()")
+    arm = controller.arm(point("plain"), When.BEFORE, Action.crash("service"))
+    with pytest.raises(ServiceDied):
+        service.ask("family.ask('child', 'plain(7)')")
+    hit = arm.wait(DEADLINE_S)
+    assert hit is not None
+    assert (hit.pid, hit.main) == (child, False)
+    assert until_there_are(controller, 0)
+
+
+def test_a_crash_of_a_service_that_leads_no_group_strikes_nobody(controller: Controller) -> None:
+    """Whoever else is in the group would die with it."""
+    arm = controller.arm(point("plain"), When.BEFORE, Action.crash("service"))
+    program = f"exec {sys.executable} -c 'import shop; print(shop.plain(7))' & wait"
+    environment = {**os.environ, **controller.environment("shop")}
+    said = subprocess.check_output(
+        ["sh", "-c", program], cwd=PROGRAMS, env=environment, start_new_session=True, text=True
+    )
+    assert said == "7\n"
+    assert "leads no process group" in arm.state["shop"]
 
 
 def test_a_pause_in_a_child_holds_nobody_else(service: Service, controller: Controller) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
@@ -13,10 +14,11 @@ import pytest
 
 from chaos.action import Action
 from chaos.errors import NotReady
+from chaos.failpoints import switchboard
 from chaos.failpoints.controller import ArmRequest, Controller, Hit
 from chaos.point import When
 
-from .conftest import CallFailed, Launch, Service, ServiceDied, point
+from .conftest import DEADLINE_S, CallFailed, Launch, Service, ServiceDied, point
 
 
 def connect(controller: Controller) -> socket.socket:
@@ -155,3 +157,53 @@ def test_what_was_sent_before_is_known_after_catching_up(
         service.ask("plain(1)")  # its record was sent before its answer
         controller.catch_up()
         assert len(arm.hits) == number
+
+
+def test_a_stranger_that_says_nothing_is_refused_in_time(
+    controller: Controller,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(switchboard, "STRANGER_S", 0.05)
+    with caplog.at_level(logging.WARNING), connect(controller) as stranger:
+        assert _answer(stranger) == b""
+    assert "it said nothing for 0.05 s" in caplog.text
+    assert controller.connected == {"shop"}
+
+
+def test_when_there_are_no_more_files_it_is_told_once_and_who_waits_is_accepted_later(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(switchboard, "FULL_S", 0.01)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with caplog.at_level(logging.WARNING), socket.socket() as agent:
+        agent.settimeout(DEADLINE_S)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (agent.fileno(), limits[1]))
+        try:
+            agent.connect(controller._switchboard.address)
+            controller.catch_up()
+            controller.catch_up()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        hello = {"is": "hello", "token": controller._switchboard.token, "service": "s", "pid": 1}
+        agent.sendall(json.dumps(hello).encode() + b"\n")
+        assert b"welcome" in agent.recv(1000)
+    assert caplog.text.count("no agent can connect until files are closed") == 1
+
+
+def test_a_service_that_does_not_answer_fails_its_own_arms_alone_and_is_named(
+    controller: Controller, launch: Launch
+) -> None:
+    frozen, launched = launch("frozen"), launch("lives")
+    frozen.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, frozen.pid, os.WSTOPPED)
+    arms = controller.arm_all(
+        [ArmRequest(point("plain"), When.BEFORE, Action.answer("struck"), times=None)], 0.1
+    )
+    assert launched.ask("plain(1)") == "struck"
+    assert arms[0].state["lives"] == "armed"
+    told = (
+        f"error: no answer within 0.1 s from the failpoint agent of: frozen (process {frozen.pid})"
+    )
+    assert arms[0].state["frozen"].startswith(told)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from chaos.action import Scope
 from chaos.errors import ChaosError
 from chaos.fault import Armed, FaultContext
 from chaos.history import Kind
@@ -69,6 +70,12 @@ class Undying:
 
     deadline_s = 0.0
 
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def tell(self, kind: Kind, lane: str, name: str, text: str, **facts: Any) -> None:
+        self.told.append(text)
+
     @property
     def services(self) -> dict[str, Undying]:
         return {"carrier": self}
@@ -81,9 +88,23 @@ class Undying:
 
 
 def test_a_process_that_is_to_die_and_lives_is_an_error() -> None:
-    hit = SimpleNamespace(service="carrier", pid=1, at_ns=0)
+    with pytest.raises(ChaosError, match=r"reached `before carry\.put` and was to die there, but"):
+        crashing(main=True, scope="process").finish(0.0)
+
+
+def test_a_worker_has_died_when_its_agent_has_though_its_service_lives() -> None:
+    struck = crashing(main=False, scope="process")
+    struck.finish(0.0)
+    assert cast(Undying, struck.context).told == ["a worker of carrier died before carry.put"]
+
+
+def test_a_service_that_is_to_die_of_its_worker_and_lives_is_an_error() -> None:
+    with pytest.raises(ChaosError, match="was to die there, but lives"):
+        crashing(main=False, scope="service").finish(0.0)
+
+
+def crashing(*, main: bool, scope: Scope) -> Crashing:
+    hit = SimpleNamespace(service="carrier", pid=1, at_ns=0, main=main)
     arm = cast(Armed, SimpleNamespace(hits=(hit,)))
     at = Location(when=When.BEFORE, point="carry.put")
-    crashing = Crashing(cast(FaultContext, Undying()), arm, at, "crash")
-    with pytest.raises(ChaosError, match=r"reached `before carry\.put` and was to die there, but"):
-        crashing.finish(0.0)
+    return Crashing(cast(FaultContext, Undying()), arm, at, scope)
