@@ -99,17 +99,18 @@ class ProcessTarget(Target):
             told = f"nobody can tell: {why!r}" if why else "; ".join(map(str, last.result()))
             raise NotSettled(told) from why
 
-    def keep(self) -> object:
-        """All of :attr:`data` as it is; None when there is none."""
-        if not self.data:
-            return None
+    def copy_of_data(self) -> Mapping[Path, bytes]:
+        """All of :attr:`data` as it is now, for a :meth:`keep` of services that keep it in files.
+
+        That is worth it where ``given`` takes longer than to start the services again.
+        """
         return {path: path.read_bytes() for path in self._files() if path.is_file()}
 
     def restore(self, run_dir: Path, kept: object = None) -> None:
         """Bring the data of the stateful services back; they are down meanwhile.
 
-        To the pristine world (no :attr:`data` at all) or, with ``kept``, what :meth:`keep`
-        returned, to that of then.
+        To the pristine world (no :attr:`data` at all) or, with ``kept``, a
+        :meth:`copy_of_data`, to that of then.
         """
         was: Mapping[Path, bytes] = kept if isinstance(kept, Mapping) else {}
         for path in [*self._files()]:

@@ -137,7 +137,7 @@ def test_without_a_reaper_no_run_directory_stays(
 
 def test_a_reaper_that_was_killed_is_told(journal: Journal, stubborn: Stubborn) -> None:
     with Session("stubborn:target", journal) as session:
-        (reaper,) = (pid for pid in procfs.descendants([os.getpid()]) if is_reaper(pid))
+        (reaper,) = (pid for pid in procfs.descendants([os.getpid()]) if is_reaper(pid, session))
         os.kill(reaper, signal.SIGKILL)
         os.waitid(os.P_PID, reaper, os.WEXITED | os.WNOWAIT)
     assert "the reaper was killed" in session.residue[1]
@@ -146,8 +146,10 @@ def test_a_reaper_that_was_killed_is_told(journal: Journal, stubborn: Stubborn) 
     assert not session.run_dir.exists()
 
 
-def is_reaper(pid: int) -> bool:
-    return "reaper.py" in procfs.command(pid)
+def is_reaper(pid: int, session: Session) -> bool:
+    """Whether it is that of this session: others may have theirs in this process."""
+    command = Path(f"/proc/{pid}/cmdline").read_text()
+    return "reaper.py" in command and session.label in command
 
 
 def test_closing_twice_tells_what_was_left_once(journal: Journal, stubborn: Stubborn) -> None:

@@ -106,7 +106,7 @@ def test_an_expectation_that_does_not_hold_fails(ledger: Ledger) -> None:
 def test_a_service_that_is_not_brought_back_does_not_settle(ledger: Ledger) -> None:
     outcome = ledger.run(plan(CRASH, recover=(), settle=0.3))
     assert outcome.violated == ("settles",)
-    assert "transfers not finished" in outcome.reason
+    assert "settles (settled): OpenTransfer(" in outcome.reason
 
 
 def test_a_service_that_dies_of_something_else_fails(

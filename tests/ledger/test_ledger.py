@@ -192,7 +192,7 @@ def test_a_reset_brings_back_the_empty_ledger(ledger: Ledger) -> None:
 
 def test_a_reset_to_a_kept_world_brings_it_back(ledger: Ledger) -> None:
     transfer(scope_of(ledger), "alice", "bob", 30)
-    kept, then = ledger.keep(), ledger.observe()
+    kept, then = ledger.copy_of_data(), ledger.observe()
     transfer(Scope(ledger.client(), request_id="later"), "alice", "bob", 30)
 
     ledger.reset(frozenset(), kept)

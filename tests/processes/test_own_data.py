@@ -55,17 +55,13 @@ def test_what_is_not_data_stays(keeper: ProcessTarget) -> None:
 
 
 def test_what_was_kept_comes_back_and_nothing_else(keeper: ProcessTarget) -> None:
-    kept = keeper.keep()
+    kept = keeper.copy_of_data()
     (keeper.run_dir / "b.db").touch()
     (keeper.run_dir / "own/count").write_text("wrong")
     keeper.reset(frozenset(), kept)
 
     assert starts(keeper) == ("x\nx\n", "x\nx\n")
     assert not (keeper.run_dir / "b.db").exists()
-
-
-def test_a_system_without_data_has_nothing_to_keep(start: Start) -> None:
-    assert start(Programs(shell("one", WAITS, ready=LogLine("up")))).keep() is None
 
 
 # ---------------------------------------------------------------------- settling
