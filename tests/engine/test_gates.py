@@ -182,6 +182,16 @@ def test_a_recovery_is_an_actor(tiny: Running) -> None:
     assert sorted(passed(tiny, plan)) == ["a a r", "a r r r", "r r r"]
 
 
+def test_a_tick_is_an_actor(tiny: Running) -> None:
+    plan = race(
+        "tick-races",
+        send("p", "y", "a"),
+        step("carrier.tick", label="t"),
+        points=("before send.store", "before carrier.tick"),
+    )
+    assert sorted(passed(tiny, plan)) == ["a t", "t a"]
+
+
 def test_killing_and_starting_are_steps_of_an_actor(tiny: Running) -> None:
     plan = race(
         "killed-then-started",

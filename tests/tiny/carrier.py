@@ -13,9 +13,10 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tests.tiny.books import Refused, Store
-from tests.tiny.service import WAKE, notify_ready, request_id, with_bugs
+from tests.tiny.service import TICK, WAKE, notify_ready, request_id, with_bugs
 
 EVERY_S = 0.2
 
@@ -144,7 +145,19 @@ def main() -> None:
         threading.Thread(target=_keep_time, args=(carrier,), name="timer", daemon=True).start()
         notify_ready()
         while True:
-            carrier.start(link.recv(64).decode())
+            told, teller = link.recvfrom(64)
+            asked = told.decode()
+            if asked.startswith(TICK):
+                tick = (carrier, asked.removeprefix(TICK), link, teller)
+                threading.Thread(target=_tick_for, args=tick, daemon=True).start()
+            else:
+                carrier.start(asked)
+
+
+def _tick_for(carrier: Carrier, request: str, link: socket.socket, teller: Any) -> None:
+    request_id.set(request)
+    carrier.tick()
+    link.sendto(b".", teller)
 
 
 def _keep_time(carrier: Carrier) -> None:

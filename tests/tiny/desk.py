@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.tiny.books import Refused, Store
-from tests.tiny.service import WAKE, current_request_id, notify_ready, request_id, with_bugs
+from tests.tiny.service import TICK, WAKE, current_request_id, notify_ready, request_id, with_bugs
 
 
 class Desk:
@@ -65,6 +65,13 @@ class Desk:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link, suppress(OSError):
             link.setblocking(False)
             link.sendto(key.encode(), WAKE)
+
+    def tick(self) -> None:
+        """Have the carrier's timer come round now; answered when it has."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+            link.bind("")  # a name of its own, to which the carrier answers
+            link.sendto(f"{TICK}{current_request_id()}".encode(), WAKE)
+            link.recv(1)
 
     # ------------------------------------------------------------------ locks
 

@@ -13,6 +13,9 @@ C = TypeVar("C")
 WAKE = "carrier.socket"
 """Where in the run directory the carrier is told the key of a new send."""
 
+TICK = "tick:"
+"""What it is told there to have its timer come round, before the request on whose behalf."""
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 

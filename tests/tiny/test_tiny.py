@@ -194,6 +194,7 @@ def test_every_parcel_that_an_operation_names_is_a_word(tiny: Tiny) -> None:
     }
 
     assert made.pop("parcel.make") == {"name": True}
+    assert made.pop("carrier.tick") == {}
     assert made.pop("parcel.swap") == {"first": False, "second": False}
     assert all(words == {"parcel": False} for words in made.values())
 

@@ -188,6 +188,12 @@ def send(scope: Scope, parcel: Parcel, to: str) -> Any:
     return scope.client.order(scope, "send", parcel, to)
 
 
+@operations.named("carrier.tick")
+def tick(scope: Scope) -> Any:
+    """Have the carrier's timer come round now, and not only when its time has come."""
+    return scope.client.order(scope, "tick")
+
+
 @operations.named("parcel.lend")
 def lend(scope: Scope, parcel: Parcel, to: str) -> Any:
     """Write down a borrower, under the parcel's lock in the desk."""
