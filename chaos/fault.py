@@ -113,6 +113,9 @@ class FaultContext(Protocol):
     def reached(self, point: str) -> Sequence[Hit]:
         """Every time so far that the beginning of this point's function was reached, by anybody."""
 
+    def part_of(self, hit: Hit) -> str:
+        """In which part of the plan a point was reached: ``given``, or a phase."""
+
     def actor_of(self, hit: Hit) -> str:
         """On whose behalf a point was reached; '' when nobody knows."""
 

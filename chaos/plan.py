@@ -29,6 +29,7 @@ from chaos.point import When
 from chaos.words import Named, Word
 
 REACH = "reach"
+GIVEN = "given"
 """Built-in step: wait until the fault that is injected at a point has struck."""
 
 TOGETHER = "together"
@@ -105,9 +106,14 @@ class Location(Model):
         }
         return {self.when.value: self.point, **extra} if extra else str(self)
 
-    def __str__(self) -> str:
-        """``before hypervisor.start``."""
+    @property
+    def place(self) -> str:
+        """``before hypervisor.start``: what a step waits for that says ``reach``."""
         return f"{self.when} {self.point}"
+
+    def __str__(self) -> str:
+        """``before hypervisor.start``, ``after hypervisor.start raised``."""
+        return f"{self.place} raised" if self.raised else self.place
 
 
 class Step(Model):

@@ -80,7 +80,12 @@ class Hitting(Strike):
             return []
         services = sorted({hit.service for hit in hits})
         actors = sorted({self.context.actor_of(hit) or "nobody's request" for hit in hits})
-        return [f"`{self.at.point}` was reached in {', '.join(services)}, for {', '.join(actors)}."]
+        parts = dict.fromkeys(self.context.part_of(hit) for hit in hits)
+        when = "" if {*parts} == {self.context.phase} else f" during `{'`, `'.join(parts)}`"
+        return [
+            f"`{self.at.point}` was reached{when} in {', '.join(services)},"
+            f" for {', '.join(actors)}."
+        ]
 
 
 def _times(number: int) -> str:

@@ -24,8 +24,8 @@ class Accesses:
         """The arms that tell."""
         self.told: list[tuple[str, int, tuple[Access, ...] | None]] = []
         """By which request, when (monotonic nanoseconds), what; None: the target could not tell."""
-        self._wants: dict[str, tuple[Access, ...]] = {}
-        """Actor → what it was about to touch where it was last seen."""
+        self._wants: dict[str, tuple[str, tuple[Access, ...]]] = {}
+        """Actor → what it was about to touch where it was last seen, and by which request."""
         self._timers: set[tuple[int, str]] = set()
         """Threads, by process and name, in which a timer of a service has come round."""
 
@@ -34,7 +34,7 @@ class Accesses:
         timer = self._is_timer(hit)
         point = self._watched.get(hit.arm)
         found = _read(point, hit) if point is not None else ()
-        self._wants[self._actors.of(hit)] = found or ()
+        self._wants[self._actors.of(hit)] = hit.request or "", found or ()
         if point is None:
             return False
         if timer and found is not None:  # it looks all the time, whatever anybody does
@@ -53,12 +53,15 @@ class Accesses:
         return thread in self._timers
 
     def is_told(self, actor: str) -> bool:
-        """Whether an actor was last seen about to touch what another one has touched."""
-        wanted = self._wants.get(actor, ())
+        """Whether an actor was last seen about to touch what some actor's other request has.
+
+        That may be its own: what it causes after an answer can wait for itself.
+        """
+        mine, wanted = self._wants.get(actor, ("", ()))
         others = [
             access
             for request, _, accesses in self.told
-            if self._actors.of_request(request) not in (actor, "")
+            if request != mine and self._actors.of_request(request)
             for access in accesses or ()
         ]
         return any(mine.conflicts(theirs) for mine in wanted for theirs in others)

@@ -54,6 +54,10 @@ class Rounds:
         if self._gated and not self._passed:
             self.check_proof(stated=False)
 
+    @property
+    def _told(self) -> str:
+        return "1 round" if self.number == 1 else f"{self.number} rounds"
+
     def check_proof(self, *, stated: bool) -> None:
         """Schedules in which nothing struck, or a race without a choice, prove nothing.
 
@@ -61,12 +65,10 @@ class Rounds:
             Vacuous: there was nothing else; of ``stated`` schedules less is asked.
         """
         if not self._injected and not stated:
-            raise Vacuous(
-                f"the schedule spared every fault in {self.number} rounds: none ever struck"
-            )
+            raise Vacuous(f"the schedule spared every fault in {self._told}: none ever struck")
         never = [place for place in self._gated if place not in self._passed]
         if never and not stated:
-            raise Vacuous(f"no actor was ever held at {', '.join(never)} in {self.number} rounds")
+            raise Vacuous(f"no actor was ever held at {', '.join(never)} in {self._told}")
         if self._gated and not self._raced:
             raise Vacuous(
                 "there was only one order: the actors never waited at the points at the same time"

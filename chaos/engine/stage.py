@@ -25,7 +25,7 @@ from chaos.history import Event, History, Kind
 from chaos.hit import Hit
 from chaos.invariant import Checked, Evidence, Invariant, Observation, Violation
 from chaos.operation import Scope
-from chaos.plan import Location, Phase, Plan
+from chaos.plan import GIVEN, Location, Phase, Plan
 from chaos.point import When
 from chaos.safety.undo import Entry, UndoLog
 from chaos.schedule import Choices
@@ -87,6 +87,8 @@ class Stage:
     """Whether the round is over."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Of the client operations."""
+    _began: dict[Phase, int] = field(default_factory=dict)
+    """The parts of the plan that have begun, in their order, and when."""
     _ended: dict[str, int] = field(default_factory=dict)
     _killed_ns: dict[str, int] = field(default_factory=dict)
 
@@ -194,6 +196,11 @@ class Stage:
         """Every time so far that the beginning of this point's function was reached."""
         return self.sightings.reached(point)
 
+    def part_of(self, hit: Hit) -> str:
+        """In which part of the plan a point was reached: ``given``, or a phase."""
+        begun = [phase for phase, at_ns in self._began.items() if at_ns <= hit.at_ns]
+        return begun[-1].value if begun else GIVEN
+
     def actor_of(self, hit: Hit) -> str:
         """On whose behalf a point was reached; '' when nobody knows."""
         return self.actors.of(hit)
@@ -246,6 +253,7 @@ class Stage:
             self.controller.catch_up()  # what the steady state led to comes before
         self.listens = True
         self.phase = phase
+        self._began[phase] = time.monotonic_ns()
         self._ended.clear()
 
     def end(self, *names: str) -> None:

@@ -89,7 +89,8 @@ class Workload:
     def _reach(self, step: Step, actor: str) -> None:
         """Wait until the faults at a point have struck."""
         for one in self._strikes:
-            if str(one.injection.at) == step.arguments["point"]:
+            at = one.injection.at
+            if at is not None and at.place == step.arguments["point"]:
                 while not one.strike.wait(0) and self._gates.racers.look_again(actor):
                     pass
                 self._strikes.wait_for(one)

@@ -17,10 +17,9 @@ from chaos.language import arguments
 from chaos.language.arguments import Mention, mentions
 from chaos.language.catalogue import Vocabulary
 from chaos.language.problem import Path, Problem
-from chaos.plan import REACH, STEPS, TOGETHER, Injection, Phase, Plan, Step
+from chaos.plan import GIVEN, REACH, STEPS, TOGETHER, Injection, Phase, Plan, Step
 from chaos.words import Named
 
-GIVEN = "given"
 SECTIONS = (GIVEN, *Phase)
 
 
@@ -182,7 +181,7 @@ class _Binding:
 
     def _check_reach(self, step: Step, where: Path, phase: Phase) -> None:
         place = step.arguments.get("point")
-        places = {str(i.at) for i in self.plan.inject if i.at and i.phase is phase}
+        places = {i.at.place for i in self.plan.inject if i.at and i.phase is phase}
         if isinstance(place, str) and place not in places:
             hint = nearest(place, places) if places else "no injection waits there"
             self._wrong(where, f"nothing is injected at `{place}` in `{phase}`; {hint}")

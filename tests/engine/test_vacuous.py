@@ -37,6 +37,9 @@ def test_it_says_that_the_point_lies_in_a_module_that_was_not_imported(
 # ---------------------------------------------------------------------- what was asked for
 
 
+LEND = step("parcel.lend", parcel="p", to="anna")
+
+
 def missing(running: Running, *injections: Injection, **parts: Any) -> str:
     """Why the plan was VACUOUS."""
     outcome = running.run(tiny_plan(*injections, **parts))
@@ -73,12 +76,18 @@ def test_a_point_that_was_reached_in_another_service(tiny: Running) -> None:
 def test_a_point_that_was_reached_for_another_actor(tiny: Running) -> None:
     at = Location(when=When.AFTER, point="desk.move", actor="second")
     first = MOVE.model_copy(update={"label": "first"})
-    second = step("parcel.lend", parcel="p", to="anna", label="second")
+    second = LEND.model_copy(update={"label": "second"})
     reason = missing(tiny, inject("crash", at=at), during=(first, second))
     assert "`after desk.move` while serving `second` was never reached" in reason
     assert "`desk.move` was reached in desk, for first." in reason
     assert "returned" not in reason
     assert "raised" not in reason
+
+
+def test_a_point_that_was_reached_in_another_part_of_the_plan(tiny: Running) -> None:
+    reason = missing(tiny, inject("crash", at="before usage.take", phase="then"), then=(LEND,))
+    assert "`before usage.take` was never reached (it was armed in carrier, desk)" in reason
+    assert "`usage.take` was reached during `during` in desk, for parcel.move." in reason
 
 
 def test_a_point_that_nobodys_request_reached(tiny: Running) -> None:
@@ -101,7 +110,7 @@ def test_a_call_that_raised_did_not_return(tiny: Running) -> None:
 def test_a_call_that_returned_did_not_raise(tiny: Running) -> None:
     at = Location(when=When.AFTER, point="desk.move", raised=True)
     reason = missing(tiny, inject("delay", at=at, seconds=0.001))
-    assert "The point `after desk.move` was never reached" in reason
+    assert "The point `after desk.move raised` was never reached" in reason
     assert "1 call of it returned, and did not raise" in reason
 
 
