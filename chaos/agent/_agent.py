@@ -29,9 +29,8 @@ class Agent:
     A thread of its own then obeys the controller. When the controller goes away everything is
     disarmed and everyone let go: the service carries on as if nothing had been there.
 
-    A forked child is a process of the service like any other: :meth:`follow` connects it by itself.
-    It has inherited what is armed, and who comes to a point there waits until the controller has
-    said what still is. So a child is armed from its beginning.
+    A forked child is a process of the service like any other: :meth:`follow` connects it by itself,
+    and returns when that is armed which must be. So a child is armed from its beginning.
 
     The service's own threads come here through :meth:`strike` and :meth:`request_id`.
     """
@@ -53,14 +52,7 @@ class Agent:
         Raises:
             OSError: the controller cannot be reached, refused us, or did not answer in time.
         """
-        session = Session(self._connect(), self._arms, self._main, self._renew)
-        try:
-            session.join()
-            self._session = session
-            session.go_on()
-        except BaseException:
-            session.end()
-            raise
+        self._session = self._begin()
 
     def stop(self) -> None:
         """Leave the controller, disarm everything and let everyone go."""
@@ -72,36 +64,39 @@ class Agent:
         """In a forked child, right after the fork: become an agent of its own."""
         self._following = Lock()
         guard.forget_others()
-        self._begin_anew()
+        was_busy, guard.busy = guard.busy, True
+        try:
+            if self._session is not None:
+                self._renew(self._session)
+        finally:
+            guard.busy = was_busy
 
     def _renew(self, left: Session) -> None:
-        """Begin anew, if nobody else has."""
-        with self._following:
-            if self._session is left:
-                self._begin_anew()
-
-    def _begin_anew(self) -> None:
         """Leave a session that is not ours, or not any more, and have another one."""
-        left, self._session = self._session, None
-        if left is None or left.is_over:
-            return
-        left.abandon()
-        try:
-            session = Session(self._connect(), self._arms, self._main, self._renew)
-        except OSError:  # the controller is gone
-            self._arms.disarm(None)
-            return
-        self._session = session
-        session.go_on()
+        with self._following:
+            if self._session is not left or left.is_over:
+                return
+            left.abandon()
+            try:
+                self._session = self._begin()
+            except OSError:  # the controller is gone
+                self._session = None
 
-    def _connect(self) -> Link:
+    def _begin(self) -> Session:
         link = Link(self._address, START_LIMIT_S)
         link.send(**self._hello, pid=os.getpid(), main=os.getpid() == self._main)
-        return link
+        session = Session(link, self._arms, self._main, self._renew)
+        try:
+            session.join()
+        except BaseException:
+            session.end()
+            raise
+        session.go_on()
+        return session
 
     def _tell_later(self, states: dict[int, str]) -> None:
         session = self._session
-        if session is not None:
+        if session is not None and session.is_ours:
             with contextlib.suppress(OSError):  # gone; our own thread sees it too and disarms
                 session.tell_states(states)
 
@@ -123,9 +118,7 @@ class Agent:
                 "told": _told(reached.arguments, rule.action.get("tell", ())),
             }
             session = self._current()
-            if session is None or not session.joined.wait(START_LIMIT_S):
-                return None
-            return session.strikes.strike(rule, hit)
+            return None if session is None else session.strikes.strike(rule, hit)
         except OSError:
             if session is not None:
                 session.link.leave()  # a controller that does not listen is gone
@@ -144,14 +137,12 @@ class Agent:
 class Session:
     """One process's conversation with the controller, over one link.
 
-    ``joined`` opens when what must be armed is armed. ``renew`` is called when a daemon has closed
-    the link's file.
+    ``renew`` is called when a daemon has closed the link's file.
     """
 
     def __init__(self, link: Link, arms: Arms, main: int, renew: Callable[[Session], None]) -> None:
         self.link = link
         self.strikes = Strikes(link, main)
-        self.joined = Gate()
         self._arms = arms
         self._renew = renew
         self._pid = os.getpid()
@@ -180,7 +171,6 @@ class Session:
         self.strikes.allow(wanted)
         self.link.stay()
         self._arms.arm(welcome["arms"], self.tell_states)
-        self.joined.open()
 
     def go_on(self) -> None:
         """Obey in a thread of its own."""
@@ -208,7 +198,6 @@ class Session:
         if not self._is_abandoned:
             self._arms.disarm(None)
         self.strikes.end()
-        self.joined.open()
         self._ended.open()
         self.link.close()
 
@@ -217,8 +206,6 @@ class Session:
     def _obey(self) -> None:
         guard.busy = True  # an armed function that we call ourselves must not strike
         try:
-            if not self.joined.is_open:
-                self.join()
             while True:
                 message = self.link.receive(self._arms.patience_s)
                 if message is None:

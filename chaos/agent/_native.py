@@ -8,9 +8,14 @@ for as such: what it uses comes from underneath those modules.
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from _queue import Empty, SimpleQueue
+from _signal import (  # type: ignore[import-not-found]  # not by `signal`: it makes enums
+    SIG_BLOCK,
+    SIG_SETMASK,
+    pthread_sigmask,
+    valid_signals,
+)
 from _thread import allocate_lock as Lock
 from _thread import get_ident, start_new_thread
 from collections.abc import Callable
@@ -101,8 +106,8 @@ def begin(run: Callable[[], None]) -> None:
     Raises:
         RuntimeError: there can be no more threads.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mask = pthread_sigmask(SIG_BLOCK, valid_signals())
     try:
         start_new_thread(run, ())
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        pthread_sigmask(SIG_SETMASK, mask)

@@ -51,9 +51,8 @@ class Member:
 
 
 def fork(name="child", fork=os.fork):
-    """Returns when the child is at work."""
+    """Returns as soon as there is a child, whatever it has done until then."""
     members[name] = Member(fork)
-    assert ask(name, "1") == 1
     return members[name].pid
 
 
