@@ -258,6 +258,7 @@ def _run(
                 ),
                 on_trial=told,
                 keep=keep,
+                require=require,
             )
             with session:
                 for case in group:
@@ -281,7 +282,7 @@ def _run(
         trials = journal.trials()
         residues = journal.residues()
     _summary(trials, residues, written)
-    red = any(t.unexpected or (require and t.skipped) for t in trials)
+    red = any(trial.unexpected for trial in trials)
     if interrupted:
         return INTERRUPTED
     return 1 if red or residues else 0

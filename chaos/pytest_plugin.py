@@ -395,7 +395,10 @@ class ChaosState:
             self.close_sessions()
             if self.worker:  # it would notice its controller's death, but only seconds later
                 procfs.die_with_parent()
-            running = Session(target, self.journal, keep=bool(self.config.getoption("chaos_keep")))
+            running = Session(
+                target, self.journal,
+                keep=bool(self.config.getoption("chaos_keep")), require=self.requires,
+            )  # fmt: skip
             running.__enter__()
             self.sessions[target] = running
         self.accompany()

@@ -88,6 +88,11 @@ class Instrumentation:
     launch: Launch = launch
 
 
+CAPABILITIES = frozenset({"links", "limits", "clock"})
+"""What a target may be able to do beyond this contract: network faults on the links between its
+services, limits of their resources, another time of day. A target may have others of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long things take in a target, in seconds. A service may have its own ``start_s``."""
@@ -124,7 +129,7 @@ class Target(ABC):
     invariants: Mapping[str, Invariant] = {}
     """What must hold, by name; beside those that its file, or an installed library, defines."""
     capabilities: frozenset[str] = frozenset()
-    """What it can do beyond this contract (``links``, ``clock``, …), for plans that need it."""
+    """What it can do beyond this contract (:data:`CAPABILITIES`, …), for plans that need it."""
     limits: Limits = Limits()
     request_id_reader: str = ""
     """``module:function`` inside the services that returns the current request's id, or None."""

@@ -1,8 +1,8 @@
 """JUnit XML, as Jenkins and GitLab read it.
 
 One ``testsuite`` per plan file, one ``testcase`` per trial. A verdict that is not the expected one
-is a ``failure``; ERROR, and a runner that died, an ``error``; SKIPPED is ``skipped``. Leftovers are
-a failing test case.
+is a ``failure``; ERROR, and a runner that died, an ``error``; SKIPPED is ``skipped``, or a
+``failure`` where every case was required. Leftovers are a failing test case.
 """
 
 from __future__ import annotations

@@ -55,6 +55,8 @@ class Session:
     on_trial: Callable[[Trial], None] = lambda trial: None
     keep: bool = False
     """Leave the run directory (logs, databases) where it is, and say so in :attr:`run_dir`."""
+    require: bool = False
+    """Whether a case that the target cannot run is red."""
     run_dir: Path = field(init=False)
     label: str = field(init=False)
     words: Vocabulary = field(init=False)
@@ -227,6 +229,7 @@ class Session:
             expected_violations=expected.violations,
             reason="",
             case=plan.case,
+            required=self.require,
         )
         self.journal.begin(trial)
         return trial

@@ -55,6 +55,7 @@ class Trial:
     violated: tuple[str, ...] = ()
     case: str = ""
     note: str = ""
+    required: bool = False
 
     @property
     def kind(self) -> TrialKind:
@@ -73,8 +74,8 @@ class Trial:
 
     @property
     def skipped(self) -> bool:
-        """Whether it was not executed, for a reason: neither red nor green."""
-        return self.verdict == Verdict.SKIPPED and not self.as_expected
+        """Whether it was not executed, for a reason, nor had to be: neither red nor green."""
+        return self.verdict == Verdict.SKIPPED and not self.as_expected and not self.required
 
     @property
     def unexpected(self) -> bool:
@@ -340,6 +341,7 @@ class Journal:
             row.pop("hash")
             for listed in _LISTS:
                 row[listed] = tuple(json.loads(row[listed]))
+            row["required"] = bool(row["required"])
             found.append(Trial(**row))
         return tuple(found)
 

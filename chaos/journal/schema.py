@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 
-VERSION = 2
+VERSION = 3
 """What ``PRAGMA user_version`` says; 0: the file was only begun."""
 
 TABLES = ("document", "trial", "round", "event", "log", "residue")
@@ -36,7 +36,8 @@ CREATE TABLE IF NOT EXISTS trial (      -- one plan, with one set of bug switche
     expected_violations TEXT NOT NULL,  -- JSON list of invariant names
     reason TEXT NOT NULL DEFAULT '',    -- the verdict in words, evidence included
     violated TEXT NOT NULL DEFAULT '[]',-- JSON list: names of the invariants that did not hold
-    note TEXT NOT NULL DEFAULT ''       -- what is to be said beside the verdict
+    note TEXT NOT NULL DEFAULT '',      -- what is to be said beside the verdict
+    required INTEGER NOT NULL DEFAULT 0 -- 1: that it is SKIPPED needs a person
 );
 CREATE TABLE IF NOT EXISTS round (      -- an execution of the plan that is listed: see retention
     trial TEXT NOT NULL REFERENCES trial(id),
@@ -83,7 +84,10 @@ ALTER TABLE trial ADD COLUMN note TEXT NOT NULL DEFAULT '';
 ALTER TABLE event ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
 """
 
-_STEPS = {0: _SCHEMA, 1: _FROM_1}
+# Version 2 took every skip for one that nobody minds.
+_FROM_2 = "ALTER TABLE trial ADD COLUMN required INTEGER NOT NULL DEFAULT 0;"
+
+_STEPS = {0: _SCHEMA, 1: _FROM_2 + _FROM_1, 2: _FROM_2}
 """Version of a file → what makes it one of the present version."""
 
 

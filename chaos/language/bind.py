@@ -15,9 +15,10 @@ from chaos.fault import Fault
 from chaos.invariant import BUILT_IN, Invariant
 from chaos.language import arguments
 from chaos.language.arguments import Mention, mentions
-from chaos.language.catalogue import Vocabulary
+from chaos.language.catalogue import Vocabulary, capabilities
 from chaos.language.problem import Path, Problem
 from chaos.plan import GIVEN, REACH, STEPS, TOGETHER, Injection, Phase, Plan, Step
+from chaos.target import CAPABILITIES
 from chaos.words import Named
 
 SECTIONS = (GIVEN, *Phase)
@@ -49,8 +50,8 @@ def bind(plan: Plan, words: Vocabulary) -> BoundPlan:
 
     Raises:
         UnboundPlan: names every unknown point, service, fault, invariant, operation, argument,
-            actor, step and thing that no step makes, with the nearest that exists; and every
-            argument of the wrong type.
+            actor, step, capability and thing that no step makes, with the nearest that exists; and
+            every argument of the wrong type.
     """
     binding = _Binding(plan, words)
     read = binding.steps()
@@ -58,6 +59,7 @@ def bind(plan: Plan, words: Vocabulary) -> BoundPlan:
     faults = binding.faults()
     invariants = binding.invariants()
     binding.check_bugs()
+    binding.check_needs()
     if binding.problems:
         raise UnboundPlan(plan.title_of_case, binding.problems)
     return BoundPlan(plan, faults, invariants, tuple(_missing(plan, faults, words)))
@@ -360,6 +362,17 @@ class _Binding:
                 self._wrong(("bugs", bug), "name the invariants that must see this bug")
             for index, name in enumerate(violated):
                 self._check_invariant(name, ("bugs", bug, index))
+
+    def check_needs(self) -> None:
+        """Each capability is one that some target may have; this one may lack it."""
+        faults = self.words.faults.values()
+        known = CAPABILITIES | self.words.target.capabilities | {fault.needs for fault in faults}
+        if not known.issuperset(self.plan.needs):  # others are loaded only then
+            known |= capabilities(self.plan.target)
+        for index, need in enumerate(self.plan.needs):
+            if need not in known:
+                hint = nearest(need, known - {""})
+                self._wrong(("needs", index), f"no target has a capability `{need}`; {hint}")
 
     def _check_invariant(self, name: str, path: Path) -> None:
         known = [*self.words.invariants, *BUILT_IN]

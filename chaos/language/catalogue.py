@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -198,6 +198,18 @@ def make(target: str) -> Vocabulary:
 def _words(target: Target, beside: Mapping[str, Invariant]) -> Vocabulary:
     """The target's own invariants count where one ``beside`` it has the same name."""
     return Vocabulary(target, faults(), {**beside, **target.invariants})
+
+
+def capabilities(*targets: str) -> frozenset[str]:
+    """What any target that is installed can do beyond the contract, and any of these.
+
+    One that cannot be imported has nothing to add.
+    """
+    found = set[str]()
+    for name in {*_entries(TARGETS), *filter(None, targets)}:
+        with suppress(CatalogueError):
+            found |= vocabulary(name).target.capabilities
+    return frozenset(found)
 
 
 def default_target() -> str:

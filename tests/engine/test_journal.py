@@ -280,7 +280,7 @@ def test_trials_that_pass_make_the_journal_grow_by_their_rows_only(journal: Jour
 def test_a_journal_of_version_1_is_migrated_when_it_is_written(old: Path) -> None:
     with Journal(old) as journal:
         play(journal, trial("new", 1), "PASS")
-    assert version(old) == 2
+    assert version(old) == 3
     with Journal(old, readonly=True) as journal:
         first, died, new = journal.trials()
     assert (first.document, first.case, first.note, first.rounds) == ("plan: old", "", "", 1)
@@ -288,6 +288,19 @@ def test_a_journal_of_version_1_is_migrated_when_it_is_written(old: Path) -> Non
         "plan: old", "lost", ("kept",), 1,
     )  # fmt: skip
     assert new.plan == "new"
+
+
+def test_a_journal_of_version_2_is_migrated_when_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        play(journal, trial("kept", 1), "SKIPPED")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("ALTER TABLE trial DROP COLUMN required")
+        db.execute("PRAGMA user_version = 2")
+    with Journal(path) as journal:
+        (kept,) = journal.trials()
+    assert version(path) == 3
+    assert (kept.plan, kept.skipped, kept.required) == ("kept", True, False)
 
 
 def test_a_journal_of_version_1_is_read_and_left_as_it_is(old: Path) -> None:
@@ -314,7 +327,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(old: Path) -> None:
 def test_a_journal_of_a_newer_version_is_one_clear_error(tmp_path: Path) -> None:
     newer = tmp_path / "newer.sqlite"
     with closing(sqlite3.connect(newer)) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
     for readonly in (True, False):
         with pytest.raises(ChaosError, match=r"newer\.sqlite was written by a newer version"):
             Journal(newer, readonly=readonly)
@@ -387,7 +400,7 @@ def spoil(path: Path, how: str) -> None:
                 file.write(b"\xff" * (path.stat().st_size // 3))
         case "newer":
             with closing(sqlite3.connect(path)) as db:
-                db.execute("PRAGMA user_version = 3")
+                db.execute("PRAGMA user_version = 4")
 
 
 @pytest.mark.parametrize("how", ["text", "cut off", "overwritten", "newer"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chaos.language import catalogue
-from chaos.language.bind import bind
+from chaos.language.bind import UnboundPlan, bind
 from chaos.language.catalogue import CatalogueError, default_target, make, vocabulary
 from chaos.language.expectation import expectation, skip_reason
 from chaos.plan import Plan, inject, step
@@ -64,6 +64,30 @@ def test_what_a_plan_needs_and_the_target_lacks_is_missing() -> None:
     bound = bind(PLAN.model_copy(update={"needs": ("clock", "links")}), system.words())
     assert bound.missing == (
         "target `small` has no capability `links`; choose one of `clock`",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("need", "hint"), [("lnks", "did you mean `links`?"), ("tock", "did you mean `clock`?")]
+)
+def test_a_capability_that_no_target_has_is_an_error(need: str, hint: str) -> None:
+    with pytest.raises(UnboundPlan) as raised:
+        bind(PLAN.model_copy(update={"needs": ("clock", need)}), system.words())
+    (problem,) = raised.value.problems
+    assert problem.path == ("needs", 1)
+    assert problem.message == f"no target has a capability `{need}`; {hint}"
+
+
+def test_a_capability_of_another_installed_target_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = system.words()
+    monkeypatch.setattr(words.target, "capabilities", frozenset({"gpu"}))
+    monkeypatch.setattr(catalogue, "_entries", lambda group: {"big": None})
+    monkeypatch.setattr(catalogue, "vocabulary", lambda name: words)
+    bound = bind(PLAN.model_copy(update={"needs": ("gpu",)}), system.words())
+    assert bound.missing == (
+        "target `small` has no capability `gpu`; choose one of `clock`",
     )  # fmt: skip
 
 

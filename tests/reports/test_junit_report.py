@@ -64,6 +64,17 @@ def test_characters_that_xml_forbids_do_not_break_it(journal: Journal, tmp_path:
     assert (failure.text or "").startswith("<script>alert('x')</script>\"&]]>␀�long")
 
 
+def test_a_required_trial_that_was_skipped_is_a_failure(journal: Journal, tmp_path: Path) -> None:
+    required = replace(script.trial("linked", 1), required=True)
+    script.Script(journal, required).end("SKIPPED", "the target has no links")
+    junit.render(journal, tmp_path / "junit.xml")
+    (case,) = parse(tmp_path / "junit.xml").getroot().iter("testcase")
+    assert case.find("skipped") is None
+    assert [found.get("message") for found in case.findall("failure")] == [
+        "SKIPPED, expected PASS: the target has no links"
+    ]
+
+
 def test_a_skipped_trial_is_a_skipped_case_with_its_reason(
     journal: Journal, tmp_path: Path
 ) -> None:
