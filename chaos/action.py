@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,13 +39,20 @@ class Action:
         return cls("delay", {"limit_s": seconds})
 
     @classmethod
-    def error(cls, exception: str, message: str) -> Action:
+    def error(
+        cls,
+        exception: str,
+        message: str = "",
+        arguments: Sequence[Any] | Mapping[str, Any] | None = None,
+    ) -> Action:
         """Raise ``exception`` (``module:Class``, or the name of a builtin) in the caller.
 
-        Where it turns out that there is no such class, or none that can be made of a message, the
-        call goes on as if nothing were armed and that is no hit.
+        It is made of the ``message``, or of the ``arguments``: JSON values, where a mapping with an
+        ``exception`` describes one in turn. Where it turns out only when the point is reached that
+        there is no such class, or that it cannot be made, the call goes on as if nothing were armed
+        and that is no hit.
         """
-        return cls("raise", {"exception": exception, "message": message})
+        return cls("raise", {"exception": exception, "message": message, "arguments": arguments})
 
     @classmethod
     def answer(cls, value: Any) -> Action:

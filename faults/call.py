@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from chaos.action import Action
+from chaos.errors import nearest
 from chaos.fault import Fault, FaultContext, Strike
 from chaos.plan import Location
 from faults.hitting import Hitting
@@ -31,6 +33,28 @@ class OnCall(Fault):
         """What the agent is to do."""
 
 
+def _is_exception(name: str) -> str:
+    """Make sure of what can be known before there is a service."""
+    module, colon, path = name.rpartition(":")
+    if colon:
+        if not module or not path.isidentifier():
+            raise ValueError(f"`{name}` is not of the form `module:Class`")
+    elif name not in _BUILTINS:
+        raise ValueError(
+            f"`{name}` is no exception that can be raised; {nearest(name, _BUILTINS)};"
+            " one of a module is `module:Class`"
+        )
+    return name
+
+
+_BUILTINS = [
+    name
+    for name, found in vars(builtins).items()
+    if isinstance(found, type) and issubclass(found, Exception)
+]
+ExceptionName = Annotated[str, AfterValidator(_is_exception)]
+
+
 class Delay(OnCall):
     """The call takes longer."""
 
@@ -48,14 +72,19 @@ class Error(OnCall):
 
     word: ClassVar[str] = "error"
 
-    exception: str = Field(
+    exception: ExceptionName = Field(
         "RuntimeError", description="a builtin's name, or module:Class as the service imports it"
     )
     message: str = "injected by a fault plan"
+    arguments: list[Any] | dict[str, Any] | None = Field(
+        None,
+        description="what its constructor is called with instead of the message; a mapping with an"
+        " `exception` in it is one, with a message or arguments of its own",
+    )
 
     def action(self) -> Action:
         """Raise."""
-        return Action.error(self.exception, self.message)
+        return Action.error(self.exception, self.message, self.arguments)
 
 
 class Return(OnCall):

@@ -81,6 +81,7 @@ class Agent:
                 self._session = self._begin()
             except OSError:  # the controller is gone
                 self._session = None
+                self._arms.disarm(None)
 
     def _begin(self) -> Session:
         link = Link(self._address, START_LIMIT_S)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from types import FunctionType, ModuleType
 from typing import Any
 
+from ._exceptions import check_exception
 from ._failpoint import Failpoint, Reporter, Rule, guard
 from ._imports import ImportWatch
 from ._native import Nested
-from ._resolve import Unresolvable, check_importable, find_exception, find_function
+from ._resolve import Unresolvable, check_importable, find_function
 from ._startup import Startup, is_coming, is_defining
 
 Tell = Callable[[dict[int, str]], None]
@@ -138,19 +139,18 @@ class Arms:
             raise Unresolvable(f"`{rule.function}` is not of the form `module:function`")
         started = self._startup.is_over
         if rule.action["word"] == "raise":
-            exception = rule.action["exception"]
-            if find_exception(exception) is None and started:
-                check_importable(_module_of(exception))
+            check_exception(rule.action, started=started)
         module = sys.modules.get(name)
         if module is None:
             if started:
                 check_importable(name)
             return None
+        # Asked first: what is not found right now may be there by the time of the question.
+        may_come = not imported and (not started or is_defining(module, path.partition(".")[0]))
         try:
             return find_function(module, path)
         except Unresolvable:
-            still = not started or is_defining(module, path.partition(".")[0])
-            if still and not imported:
+            if may_come:
                 return None
             raise
 

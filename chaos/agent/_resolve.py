@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.machinery
 import sys
 from collections.abc import Iterable, Mapping
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 _ASYNC_GENERATOR = 0x200
@@ -29,9 +28,11 @@ def find_function(module: ModuleType, path: str) -> FunctionType:
     for name in path.split("."):
         names = _attributes(owner)
         if name not in names:
+            names = _dynamic(owner, name, names)
+        if name not in names:
             raise Unresolvable(
                 f"`{':'.join([module.__name__, '.'.join(walked)]).rstrip(':')}` has no `{name}`"
-                + _nearest(name, names, f"{module.__name__}:{''.join(w + '.' for w in walked)}")
+                + nearest(name, names, f"{module.__name__}:{''.join(w + '.' for w in walked)}")
             )
         owner = names[name]
         walked.append(name)
@@ -43,7 +44,21 @@ def _attributes(owner: Any) -> Mapping[str, Any]:
     if isinstance(owner, ModuleType):
         return vars(owner)
     classes = (owner if isinstance(owner, type) else type(owner)).__mro__
-    return {name: value for c in reversed(classes) for name, value in vars(c).items()}
+    names = {name: value for c in reversed(classes) for name, value in vars(c).items()}
+    return names if isinstance(owner, type) else names | (_attribute(owner, "__dict__") or {})
+
+
+def _dynamic(owner: Any, name: str, names: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Also what an object makes up when it is asked, as a proxy does."""
+    found = None if isinstance(owner, (ModuleType, type)) else _attribute(owner, name)
+    return names if found is None else {**names, name: found}
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # whatever the service's own code raises
+        return None
 
 
 def _unwrapped(found: Any, name: str) -> FunctionType:
@@ -51,75 +66,25 @@ def _unwrapped(found: Any, name: str) -> FunctionType:
         return _unwrapped(found.__func__, name)
     if isinstance(found, property):
         return _unwrapped(found.fget, name)
-    if isinstance(found, functools.cached_property):
+    if isinstance(found, (functools.cached_property, functools.partial)):
         return _unwrapped(found.func, name)
+    if isinstance(found, MethodType):
+        return _unwrapped(found.__func__, name)
     if isinstance(found, type):
         raise Unresolvable(f"`{name}` is a class: name one of its methods, e.g. `{name}.__init__`")
     if not isinstance(found, FunctionType):
+        wrapped = _attribute(found, "__wrapped__")  # as functools.lru_cache and wrapt have it
+        if wrapped is not None:
+            return _unwrapped(wrapped, name)
         kind = type(found).__name__
-        raise Unresolvable(f"`{name}` is not a function written in Python but a {kind}")
+        is_object = callable(found) and not isinstance(found, BuiltinFunctionType)
+        hint = "; name one of its methods" if is_object else ""
+        raise Unresolvable(f"`{name}` is not a function written in Python but a {kind}{hint}")
     if found.__code__.co_flags & _ASYNC_GENERATOR:
         raise Unresolvable(f"`{name}` is an async generator: arm a function that it calls")
     if found.__code__.co_flags & _ITERABLE_COROUTINE:
         raise Unresolvable(f"`{name}` is a generator-based coroutine: arm a function that it calls")
     return found
-
-
-def find_exception(name: str) -> type[Exception] | None:
-    """The class that ``module:Class``, or the name of a builtin, means; None: not imported yet.
-
-    Raises:
-        Unresolvable: there is no such class, or it is no exception.
-    """
-    module_name, _, class_name = name.rpartition(":")
-    module = sys.modules.get(module_name or "builtins")
-    if module is None:
-        return None
-    candidates = {n: c for n, c in vars(module).items() if _is_exception(c)}
-    if class_name not in candidates:
-        prefix = f"{module_name}:" if module_name else ""
-        raise Unresolvable(f"`{name}` is no exception" + _nearest(class_name, candidates, prefix))
-    found: type[Exception] = candidates[class_name]
-    return found
-
-
-def _is_exception(found: Any) -> bool:
-    return isinstance(found, type) and issubclass(found, Exception)
-
-
-def make_exception(name: str, message: str) -> Exception:
-    """An exception of the class that :func:`find_exception` means, imported if need be.
-
-    Raises:
-        Unresolvable: the class cannot be imported, or nothing be made of it.
-    """
-    try:
-        kind = find_exception(name)
-        if kind is None:
-            importlib.import_module(name.rpartition(":")[0])
-            kind = find_exception(name)
-        assert kind is not None
-    except Unresolvable:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
-        raise Unresolvable(
-            f"`{name}` cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    try:
-        made = _made(kind, message)
-        str(made)  # the service is going to
-    except Exception as error:
-        raise Unresolvable(f"`{name}` cannot be made: {type(error).__name__}: {error}") from error
-    return made
-
-
-def _made(kind: type[Exception], message: str) -> Exception:
-    try:
-        return kind(message)
-    except TypeError:  # it wants other arguments: make it without asking its constructor
-        made = kind.__new__(kind)
-        made.args = (message,)
-        return made
 
 
 def find_spec(
@@ -151,7 +116,7 @@ def check_importable(name: str) -> None:
         spec = find_spec(walked, path)
         if spec is None:
             where = f"`{parent}` has no module `{part}`" if parent else f"no module `{part}`"
-            raise Unresolvable(where + _nearest(part, _modules(path), f"{parent}.".lstrip(".")))
+            raise Unresolvable(where + nearest(part, _modules(path), f"{parent}.".lstrip(".")))
         path = spec.submodule_search_locations or ()
 
 
@@ -161,7 +126,8 @@ def _modules(path: Any) -> list[str]:
     return [module.name for module in pkgutil.iter_modules(path)]
 
 
-def _nearest(word: str, names: Iterable[str], prefix: str) -> str:
+def nearest(word: str, names: Iterable[str], prefix: str) -> str:
+    """What may have been meant, as the end of a message."""
     from difflib import get_close_matches
 
     close = get_close_matches(word, list(names), n=3, cutoff=0.6)

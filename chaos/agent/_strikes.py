@@ -7,11 +7,12 @@ import itertools
 import os
 from typing import Any
 
+from ._exceptions import make_exception
 from ._failpoint import Rule, Strike, guard
 from ._hold import Hold
 from ._link import Link
 from ._native import Empty, Lock, SimpleQueue
-from ._resolve import Unresolvable, make_exception
+from ._resolve import Unresolvable
 from ._whereabouts import Whereabouts
 
 VERDICT_LIMIT_S = 5.0
@@ -121,7 +122,7 @@ class Strikes:
         error = None
         if rule.action["word"] == "raise":
             try:
-                error = make_exception(rule.action["exception"], rule.action["message"])
+                error = make_exception(rule.action)
             except Unresolvable as problem:
                 return None, str(problem)
         if rule.action.get("scope") == "service" and os.getpgid(0) != self._main:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chaos.action import Action
+from chaos.errors import PointError
 from chaos.failpoints.controller import Arm, Controller
 from chaos.point import When
 
@@ -190,12 +191,58 @@ def test_raise_takes_an_exception_of_a_module_that_nobody_imported_yet(
         service.ask("plain(1)")
 
 
-def test_raise_makes_an_exception_whose_constructor_wants_more(
-    service: Service, controller: Controller
+@pytest.mark.parametrize(
+    ("exception", "arguments", "raised"),
+    [
+        (
+            "subprocess:CalledProcessError",
+            [7, "ls"],
+            "Command 'ls' returned non-zero exit status 7",
+        ),
+        (
+            "subprocess:TimeoutExpired",
+            {"cmd": "ls", "timeout": 3},
+            "Command 'ls' timed out after 3",
+        ),
+        ("OSError", [28, "No space left on device"], r"\[Errno 28\] No space left on device"),
+        (
+            "ExceptionGroup",
+            ["many", [{"exception": "ValueError", "message": "bad"}, {"exception": "KeyError"}]],
+            r"many \(2 sub-exceptions\)",
+        ),
+        (
+            "sqlalchemy.exc:OperationalError",
+            ["SELECT 1", None, {"exception": "sqlite3:OperationalError", "message": "locked"}],
+            r"\(sqlite3.OperationalError\) locked",
+        ),
+    ],
+)
+def test_raise_calls_the_constructor_with_arguments(
+    service: Service, controller: Controller, exception: str, arguments: Any, raised: str
 ) -> None:
-    controller.arm(point("plain"), When.BEFORE, Action.error("UnicodeDecodeError", "bad bytes"))
-    with pytest.raises(CallFailed, match=r"^UnicodeDecodeError"):
+    action = Action.error(exception, arguments=arguments)
+    controller.arm(point("plain"), When.BEFORE, action)
+    with pytest.raises(CallFailed, match=f"^{exception.rpartition(':')[2]}: {raised}"):
         service.ask("plain(1)")
+
+
+@pytest.mark.parametrize(
+    ("exception", "arguments", "problem"),
+    [
+        ("UnicodeDecodeError", None, "TypeError: .*; its `arguments` may help"),
+        ("UnicodeDecodeError", ["utf-8"], "TypeError: "),
+        ("ExceptionGroup", ["none", []], "ValueError: "),
+        ("shop:Picky", None, "KeyError: 'no such code'"),
+        ("shop:Mute", None, "TypeError: .*; its `arguments` may help"),
+        ("shop:Mute", [1, 2], "TypeError: __str__ returned non-string"),
+    ],
+)
+def test_an_exception_that_cannot_be_made_is_an_error_when_it_is_armed(
+    service: Service, controller: Controller, exception: str, arguments: Any, problem: str
+) -> None:
+    with pytest.raises(PointError, match=f"`{exception}` cannot be made: {problem}"):
+        controller.arm(point("plain"), When.BEFORE, Action.error(exception, "x", arguments))
+    assert controller.armed() == {"shop": ()}
 
 
 @pytest.mark.parametrize("times", [1, None], ids=["asked", "unasked"])
@@ -205,8 +252,6 @@ def test_raise_makes_an_exception_whose_constructor_wants_more(
         ("broken:Lost", "`broken:Lost` cannot be imported: ZeroDivisionError: division by zero"),
         ("late:Lost", "`late:Lost` is no exception"),
         ("late:Latte", "`late:Latte` is no exception; did you mean `late:Late`?"),
-        ("shop:Picky", "`shop:Picky` cannot be made: KeyError: 'no such code'"),
-        ("shop:Mute", "`shop:Mute` cannot be made: AttributeError: "),
     ],
 )
 def test_an_exception_that_cannot_be_raised_leaves_the_call_alone_and_is_no_strike(

@@ -340,3 +340,24 @@ def test_a_hit_that_does_not_come_is_none_at_the_deadline(
 ) -> None:
     arm = controller.arm(point("plain"), When.BEFORE, Action.record())
     assert arm.wait(0.05) is None
+
+
+@pytest.mark.parametrize("reader", ["shop:requests.current.id", "shop:request.get"])
+def test_the_id_of_a_request_is_read_by_a_path_of_attributes(launch: Launch, reader: str) -> None:
+    with Controller(label="paths", request_id_reader=reader) as controller:
+        service = launch(by=controller)
+        controller.arm(point("plain"), When.BEFORE, Action.answer("struck"), requests=("r1",))
+        assert service.ask("[in_request(r, plain, 7) for r in ('r0', 'r1')]") == [7, "struck"]
+
+
+def test_the_id_of_a_request_is_read_as_soon_as_somebody_has_imported_its_reader(
+    launch: Launch,
+) -> None:
+    with Controller(label="late", request_id_reader="late:late_request") as controller:
+        service = launch(by=controller)
+        controller.arm(
+            point("plain"), When.BEFORE, Action.answer("struck"), requests=("r1",), times=None
+        )
+        assert service.ask("plain(7)") == 7
+        service.ask("setattr(__import__('late'), 'late_request', lambda: 'r1')")
+        assert service.ask("plain(7)") == "struck"

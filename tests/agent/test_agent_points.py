@@ -36,6 +36,24 @@ def test_an_inherited_method_is_found_where_it_is_defined(
     assert service.ask("Base().inherited()") == "struck"
 
 
+@pytest.mark.parametrize(
+    ("path", "call"),
+    [
+        ("task.run", "task(1)"),
+        ("lazy_task.run", "lazy_task(1)"),
+        ("lazy_task.run", "task(1)"),
+        ("cached", "cached(1)"),
+        ("partial", "partial(1)"),
+        ("task.method", "task.method(1)"),
+    ],
+)
+def test_a_function_is_found_through_objects(
+    service: Service, controller: Controller, path: str, call: str
+) -> None:
+    controller.arm(point(path), When.BEFORE, Action.answer("struck"))
+    assert service.ask(call) == "struck"
+
+
 def test_a_recursive_function_is_hit_at_every_depth(
     service: Service, controller: Controller
 ) -> None:
@@ -219,6 +237,8 @@ def test_the_import_hook_stays_only_while_something_is_pending(
         ("shop:stream", "`shop:stream` is an async generator"),
         ("time:sleep", "`time:sleep` is not a function written in Python"),
         ("shop:calls", "`shop:calls` is not a function written in Python but a list"),
+        ("shop:task", "but a Task; name one of its methods"),
+        ("shop:lazy_task.walk", "`shop:lazy_task` has no `walk`"),
     ],
 )
 def test_a_name_that_cannot_be_armed_is_one_clear_error(

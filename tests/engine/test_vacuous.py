@@ -127,8 +127,6 @@ def test_a_call_that_raised_is_struck_where_the_plan_says_so(tiny: Running) -> N
     [
         ("no_such_module:Error", "no_such_module"),
         ("json:NoSuchError", "json:NoSuchError"),
-        ("OSEror", "OSEror"),
-        ("int", "int"),
     ],
 )
 def test_an_error_of_no_class_is_no_pass_and_says_so(

@@ -264,3 +264,35 @@ def test_a_wrong_argument_is_told_before_anything_runs(
 def test_a_fault_of_a_call_needs_one(tiny: Running, word: str) -> None:
     with pytest.raises(UnboundPlan, match=f"the fault `{word}` needs an `at`"):
         tiny.run(plan(inject(word)))
+
+
+@pytest.mark.parametrize(
+    ("exception", "problem"),
+    [
+        ("SystemExit", "`SystemExit` is no exception that can be raised"),
+        ("KeyboardInterrupt", "`KeyboardInterrupt` is no exception that can be raised"),
+        ("print", "`print` is no exception that can be raised"),
+        ("int", "`int` is no exception that can be raised"),
+        ("OSEror", "`OSEror` is no exception that can be raised; did you mean `OSError`"),
+        ("json.JSONDecodeError", "one of a module is `module:Class`"),
+        ("json:", "`json:` is not of the form `module:Class`"),
+        ("json:a.b", "`json:a.b` is not of the form `module:Class`"),
+    ],
+)
+def test_what_can_never_be_raised_is_refused_when_the_plan_is_loaded(
+    tiny: Running, exception: str, problem: str
+) -> None:
+    with pytest.raises(UnboundPlan) as error:
+        tiny.run(plan(inject("error", at="before desk.move", exception=exception)))
+    assert problem in str(error.value)
+
+
+def test_an_error_is_made_of_the_arguments_of_the_plan(tiny: Running) -> None:
+    fault = inject(
+        "error",
+        at="before desk.move",
+        exception="subprocess:CalledProcessError",
+        arguments=[1, "x"],
+    )
+    outcome = tiny.run(plan(fault, during=(step("parcel.move", parcel="p", to="b", allow=(500,)),)))
+    assert outcome.verdict is Verdict.PASS, outcome.reason

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import os
 import queue
@@ -326,3 +327,58 @@ class Unspeakable:
 
 
 unspeakable = Unspeakable()
+
+
+class Task:
+    """What a decorator makes of a function: called, it runs it."""
+
+    def __init__(self, function):
+        self.run = function
+
+    def __call__(self, value):
+        return self.run(value)
+
+    def method(self, value):
+        return value
+
+
+class Lazy:
+    """Stands for an object that is made when somebody needs it."""
+
+    def __init__(self, find):
+        self.__dict__["_find"] = find
+
+    def __getattr__(self, name):
+        return getattr(self._find(), name)
+
+    def __call__(self, value):
+        return self._find()(value)
+
+
+@Task
+def task(value):
+    return value
+
+
+@functools.lru_cache
+def cached(value):
+    return value
+
+
+lazy_task = Lazy(lambda: task)
+partial = functools.partial(lambda first, second: second, 0)
+
+
+class Requests:
+    """Where a framework keeps what it serves: ``requests.current.id``."""
+
+    @property
+    def current(self):
+        return self
+
+    @property
+    def id(self):
+        return request.get()
+
+
+requests = Requests()
