@@ -20,6 +20,7 @@ from chaos.errors import ChaosError
 if TYPE_CHECKING:
     from chaos.engine.case import Case
     from chaos.journal import Trial
+    from chaos.language.loader import Source
     from chaos.plan import Schedules
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -374,12 +375,15 @@ def validate(paths: Sequence[Path], target: str) -> None:
     """
     from chaos.errors import PlanError
     from chaos.language.catalogue import default_target, is_own
-    from chaos.language.loader import find, load
+    from chaos.language.loader import find, load, unique
 
     wrong = 0
+    every: list[Source] = []
     for path in find(paths):
         try:
-            for source in load(path):
+            found = load(path)
+            every += found
+            for source in found:
                 name = target or source.target or default_target()
                 if is_own(name) and not target:
                     line = source.document.line(("target",))
@@ -393,6 +397,7 @@ def validate(paths: Sequence[Path], target: str) -> None:
         except PlanError as error:
             wrong += 1
             err.print(f"[red]{BAD}[/] {_plain(str(error))}", highlight=False, soft_wrap=True)
+    unique(every)
     sys.exit(2 if wrong else 0)
 
 

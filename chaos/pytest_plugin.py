@@ -122,10 +122,10 @@ class PlanFile(pytest.File):
         state.refuse_shadowing()
         from chaos.engine.case import cases
         from chaos.errors import ChaosError
-        from chaos.language.loader import load
+        from chaos.language.loader import load, unique
 
         try:
-            for source in load(self.path):
+            for source in unique(load(self.path)):
                 target = state.target_of(source)
                 words = source.words(target)
                 source.bind(words)

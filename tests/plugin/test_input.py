@@ -62,6 +62,12 @@ def test_checking_a_plan_executes_no_code_that_the_plan_names(tmp_path: Path, ta
     assert not (tmp_path / "executed").exists()
 
 
+def test_two_plans_of_one_name_are_told_with_both_places(tmp_path: Path) -> None:
+    (tmp_path / "twice.plan.yaml").write_text(f"{PLAN.read_text()}\n---\n{PLAN.read_text()}")
+    done = chaos("validate", "twice.plan.yaml", "--target", LEDGER, cwd=tmp_path, expect=2)
+    assert "there is already a plan `crash-between-debit-and-credit`, at twice.plan" in done.stderr
+
+
 @pytest.fixture
 def apart(tmp_path: Path) -> Path:
     """A plan beside the target that it names, in a folder of its own; the folder."""
@@ -79,11 +85,10 @@ def test_a_target_file_stands_beside_the_plan_that_names_it(apart: Path, tmp_pat
 
 
 def test_a_target_file_stands_beside_the_plan_under_pytest_too(apart: Path, tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--chaos-no-bugs", "plans"],
-        cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        check=False, timeout=60,
+        cwd=tmp_path, env={**environment(), "PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, check=False, timeout=60,
     )  # fmt: skip
     assert "1 passed" in done.stdout
 
@@ -128,6 +133,30 @@ def test_output_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "error: [Errno 28] No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("blocks", [20, 100], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    "command", ["chaos run", "pytest -p no:cacheprovider --chaos-no-bugs"], ids=["chaos", "pytest"]
+)
+def test_results_that_find_no_room_are_one_message(
+    tmp_path: Path, command: str, blocks: int
+) -> None:
+    (tmp_path / "own.plan.yaml").write_text(PLAN.read_text())
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -f {blocks}; {sys.executable} -m {command} own.plan.yaml"],
+        cwd=tmp_path, env={**environment(), "PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, check=False, timeout=60,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode in {1, 2}
+    assert "journal.sqlite" in said
+    assert not {"Traceback", "INTERNALERROR"} & {*said.replace(":", " ").split()}
+
+
+def environment() -> dict[str, str]:
+    """That of this process, but for what pytest has put there."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
 
 
 def test_a_reader_who_has_seen_enough_causes_no_traceback(tmp_path: Path) -> None:
