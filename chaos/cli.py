@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -11,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from chaos import terminal
 from chaos.errors import ChaosError
 
 if TYPE_CHECKING:
     from chaos.engine.case import Case
     from chaos.journal import Trial
+    from chaos.language.loader import Source
     from chaos.plan import Schedules
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,10 +32,11 @@ TOLD = 100
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a run that was interrupted, as of any command."""
 
-# A log or a pipe has no width: do not cut what a person will read there.
-_WIDTH = None if sys.stdout.isatty() else 160
-out = Console(width=_WIDTH)
-err = Console(stderr=True)
+terminal.make_usable()
+out = terminal.console()
+err = terminal.console(stderr=True)
+GOOD, BAD, SKIPPED = terminal.marks()
+_plain = terminal.plain
 
 
 def _tells_errors(command: F) -> F:
@@ -46,12 +49,12 @@ def _tells_errors(command: F) -> F:
         except ChaosError as error:
             err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True, highlight=False)
             sys.exit(2)
+        except OSError as error:
+            terminal.give_up_output()
+            err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True, highlight=False)
+            sys.exit(2)
 
     return wrapped  # type: ignore[return-value]
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 TARGET_METAVAR = "NAME|FILE.py|MODULE:FUNCTION"
@@ -89,6 +92,7 @@ def main() -> None:
       chaos points                the points where a fault can strike
       chaos validate my.plan.yaml check a plan without running it
     """
+    faulthandler.enable()  # where a target of the user's own ends the process, it is told where
 
 
 @main.command(short_help="Write a target, a plan and an editor's schema to start from.")
@@ -209,7 +213,7 @@ def _by_target(todo: Iterable[Case], target: str) -> dict[str, list[Case]]:
 
     grouped: dict[str, list[Case]] = {}
     for case in todo:
-        name = target or case.plan.target or default_target()
+        name = target or case.target or default_target()
         case.bind(case.source.words(name) if case.source else vocabulary(name))
         grouped.setdefault(name, []).append(case)
     return grouped
@@ -266,7 +270,7 @@ def _run(
                     session.run(case)
                 progress.update(task, description=f"stopping {name}", detail="")
             if keep:
-                err.print(f"run directory kept: {session.run_dir}")
+                err.print(f"run directory kept: {session.run_dir}", markup=False, soft_wrap=True)
 
     interrupted = False
     with begin(results) as journal:
@@ -290,13 +294,13 @@ def _run(
 
 def _mark(trial: Trial) -> str:
     if trial.skipped:
-        return "[dim]○[/]"
-    return "[green]✓[/]" if trial.as_expected else "[red]✗[/]"
+        return f"[dim]{SKIPPED}[/]"
+    return f"[green]{GOOD}[/]" if trial.as_expected else f"[red]{BAD}[/]"
 
 
 def _line(trial: Trial) -> str:
     rounds = f", {trial.rounds} rounds" if trial.rounds > 1 else ""
-    bug = rf"\[{trial.bug}]" if trial.bug else ""
+    bug = _plain(f"[{trial.bug}]") if trial.bug else ""
     told = f": {_plain(why)}" if (why := _beside(trial)) else ""
     took = f"({trial.duration_s or 0:.2f} s{rounds})"
     return f"{_mark(trial)} {_plain(trial.title_of_case)}{bug}: {_verdict(trial)} {took}{told}"
@@ -331,7 +335,7 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
     for group in groups:
         trial = group.first
         table.add_row(
-            _mark(trial), _plain(trial.title_of_case), trial.bug or "off", _verdict(trial),
+            _mark(trial), _plain(trial.title_of_case), _plain(trial.bug or "off"), _verdict(trial),
             *(str(len(group)) for _ in counted), str(group.rounds), f"{group.duration_s or 0:.2f}",
         )  # fmt: skip
     out.print(table)
@@ -345,7 +349,7 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
         out.print(f"\n{name} is not as expected: {trial.verdict}", highlight=False)
         for violation in trial.expected_violations:
             if violation not in trial.violated:
-                out.print(f"  `{violation}` should have been violated")
+                out.print(f"  `{_plain(violation)}` should have been violated")
         out.print(_plain(trial.reason), highlight=False, soft_wrap=True)
     if len(unexpected) > TOLD:
         out.print(f"\n… and {len(unexpected) - TOLD} more that are not as expected")
@@ -355,8 +359,9 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
     for command in list(dict.fromkeys(again))[:TOLD]:
         out.print(f"  {_plain(command)}", highlight=False, soft_wrap=True)
     for found in residues:
-        out.print(f"[red]left behind:[/] {_plain(found)}")
-    out.print(f"\n[bold]results[/] {' '.join(map(str, written))}", highlight=False, soft_wrap=True)
+        out.print(f"[red]left behind:[/] {_plain(found)}", highlight=False, soft_wrap=True)
+    paths = _plain(" ".join(map(str, written)))
+    out.print(f"\n[bold]results[/] {paths}", highlight=False, soft_wrap=True)
 
 
 @main.command(short_help="Check plans against a target's words; nothing is run.")
@@ -364,22 +369,36 @@ def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence
 @_target
 @_tells_errors
 def validate(paths: Sequence[Path], target: str) -> None:
-    """Check plans against a target's vocabulary without running anything."""
+    """Check plans against a target's vocabulary without running anything.
+
+    A target of your own (a file, or MODULE:FUNCTION) must be given: a plan, which may come from
+    anybody, cannot have its code executed.
+    """
     from chaos.errors import PlanError
-    from chaos.language.catalogue import default_target
-    from chaos.language.loader import find, load
+    from chaos.language.catalogue import default_target, is_own
+    from chaos.language.loader import find, load, unique
 
     wrong = 0
+    every: list[Source] = []
     for path in find(paths):
         try:
-            for source in load(path):
-                source.bind(source.words(target or source.plan.target or default_target()))
-                out.print(
-                    f"[green]✓[/] {path}: {_plain(source.plan.title_of_case)}", highlight=False
-                )
+            found = load(path)
+            every += found
+            for source in found:
+                name = target or source.target or default_target()
+                if is_own(name) and not target:
+                    line = source.document.line(("target",))
+                    raise PlanError(
+                        f"{path}:{line}: the plan names a target of its own, whose code is not"
+                        f" executed to check a plan unless you say so: `--target {name}`"
+                    )
+                source.bind(source.words(name))
+                told = f"{path}: {source.plan.title_of_case}"
+                out.print(f"[green]{GOOD}[/] {_plain(told)}", highlight=False, soft_wrap=True)
         except PlanError as error:
             wrong += 1
-            err.print(f"[red]✗[/] {_plain(str(error))}", highlight=False, soft_wrap=True)
+            err.print(f"[red]{BAD}[/] {_plain(str(error))}", highlight=False, soft_wrap=True)
+    unique(every)
     sys.exit(2 if wrong else 0)
 
 
@@ -416,19 +435,20 @@ def points(target: str, word: str) -> None:
     listed: list[str] = []
     sections: dict[str, dict[str, str]] = {
         "points": {
-            alias: f"{point.function}  [dim]{point.services}[/]  {point.summary}"
+            alias: f"{_plain(point.function)}  [dim]{_plain(point.services)}[/]"
+            f"  {_plain(point.summary)}"
             for alias, point in words.target.points.items()
         },
         "operations": {
-            f"{name}({', '.join(op.parameters)})": op.summary
+            f"{name}({', '.join(op.parameters)})": _plain(op.summary)
             for name, op in words.target.operations.items()
         },
         "faults": {
             name: (model.__doc__ or "").partition("\n")[0] for name, model in words.faults.items()
         },
-        "invariants": {name: item.summary for name, item in words.invariants.items()},
+        "invariants": {name: _plain(item.summary) for name, item in words.invariants.items()},
         "services": dict.fromkeys(words.target.services, ""),
-        "bug switches": dict(words.target.bugs),
+        "bug switches": {name: _plain(text) for name, text in words.target.bugs.items()},
     }
     for title, entries in sections.items():
         kept = {name: text for name, text in entries.items() if word in name}
@@ -469,7 +489,7 @@ def report(journal: Path, kind: str, output: Path | None) -> None:
     path = output or journal.parent / FILES.get(kind, f"report.{kind}")
     with Journal(journal, readonly=True) as opened:
         render(opened, path)
-    out.print(str(path), highlight=False, soft_wrap=True)
+    out.print(_plain(str(path)), highlight=False, soft_wrap=True)
 
 
 @main.command()
@@ -507,4 +527,12 @@ def replay(trial: str, journal: Path, emit: bool, results: Path) -> None:
     source = parse(chosen.document, Path(chosen.location.rpartition(":")[0] or "replay.plan.yaml"))
     failed = rounds[-1].schedule if rounds and rounds[-1].verdict != "PASS" else ""
     case = Case(source.plan, chosen.bug, source, _schedules(failed, ""))
-    sys.exit(_run([case], chosen.target, results))
+    sys.exit(_run([case], _found_again(chosen.target, journal), results))
+
+
+def _found_again(target: str, journal: Path) -> str:
+    """A target's file as it is called here: it was named from where the journal was written."""
+    if not target.endswith(".py") or Path(target).exists():
+        return target
+    above = (folder / target for folder in journal.resolve().parents)
+    return str(next(filter(Path.is_file, above), target))

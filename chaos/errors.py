@@ -6,8 +6,8 @@ name was wrong it ends with the nearest valid names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher, get_close_matches
 
 
 class ChaosError(Exception):
@@ -28,6 +28,14 @@ class NotReady(TargetError):
 
 class PointError(ChaosError):
     """A point could not be armed or disarmed: its name is wrong, or a service does not answer."""
+
+
+class NoSuchPoint(PointError):
+    """Points lie nowhere in the services that they name; ``points`` has what is wrong by alias."""
+
+    def __init__(self, points: Mapping[str, str]) -> None:
+        super().__init__("\n".join(f"{alias}: {wrong}" for alias, wrong in points.items()))
+        self.points = points
 
 
 class NotSettled(ChaosError):
@@ -66,6 +74,14 @@ class Errored(VerdictError):
     """ERROR: the framework or its environment broke; says nothing about the target."""
 
 
+_AS_NEAR = 0.05
+"""Names that differ by less from the nearest one are told beside it."""
+
+
+def _alike(word: str, name: str) -> float:
+    return SequenceMatcher(None, name, word).ratio()
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """End of a message for a misspelt ``word``: the closest of ``valid``, or all of them.
 
@@ -74,6 +90,9 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     """
     names = sorted(valid)
     close = get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        best = _alike(word, close[0])
+        close = [name for name in close if best - _alike(word, name) < _AS_NEAR]
     if close:
         return f"did you mean {' or '.join(f'`{name}`' for name in close)}?"
     if not names:

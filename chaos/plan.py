@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from chaos.errors import nearest
 from chaos.point import When
 from chaos.words import Named, Word
 
@@ -81,7 +82,12 @@ class Location(Model):
     def _read(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(value, str):
             when, _, point = value.strip().partition(" ")
-            if when not in {*When} or not point.strip():
+            if point.strip() and when not in {*When}:
+                raise PydanticCustomError(
+                    "location", "`{value}` is no location; {hint}",
+                    {"value": value, "hint": nearest(when, When)},
+                )  # fmt: skip
+            if not point.strip():
                 raise PydanticCustomError(
                     "location", "`{value}` is no location; write `before POINT` or `after POINT`",
                     {"value": value},
@@ -89,6 +95,13 @@ class Location(Model):
             return handler({"when": When(when), "point": point.strip()})
         if isinstance(value, Mapping) and "when" not in value:
             sides = [when for when in When if when in value]
+            fields = [*When, *(name for name in cls.model_fields if name not in {"when", "point"})]
+            unknown = [str(key) for key in value if key not in {*fields, "point"}]
+            if not sides and unknown:
+                raise PydanticCustomError(
+                    "location", "there is no field `{name}`; {hint}",
+                    {"name": unknown[0], "hint": nearest(unknown[0], fields)},
+                )  # fmt: skip
             if len(sides) != 1 or "point" in value:
                 raise PydanticCustomError(
                     "location", "a location needs exactly one of `before: POINT`, `after: POINT`"
@@ -310,7 +323,7 @@ class Plan(Model):
         None, description="what must hold; omitted: all invariants of the target"
     )
     settle: StrictFloat | None = Field(
-        None, gt=0, le=3600,
+        None, ge=0.001, le=3600,
         description="seconds until everything is at rest; omitted: as the target says",
     )  # fmt: skip
     schedules: Schedules = Field(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chaos.journal import Journal, Trial
     from chaos.language.bind import BoundPlan
     from chaos.language.catalogue import Vocabulary
+    from chaos.language.loader import Source
     from chaos.plan import Plan, Schedules
     from chaos.verdict import Expectation, Outcome
 
@@ -121,11 +122,11 @@ class PlanFile(pytest.File):
         state.refuse_shadowing()
         from chaos.engine.case import cases
         from chaos.errors import ChaosError
-        from chaos.language.loader import load
+        from chaos.language.loader import load, unique
 
         try:
-            for source in load(self.path):
-                target = state.target_of(source.plan)
+            for source in unique(load(self.path)):
+                target = state.target_of(source)
                 words = source.words(target)
                 source.bind(words)
                 state.accompany()
@@ -163,11 +164,12 @@ class PlanItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """A verdict is its own message; our frames would hide it."""
         from chaos.errors import ChaosError
+        from chaos.terminal import shown
 
         if isinstance(excinfo.value, ChaosError):
             again = self.case.reproduce(self.target)
             kind = type(excinfo.value).__name__
-            return f"{kind}: {excinfo.value}" + (f"\nrun it again: {again}" if again else "")
+            return shown(f"{kind}: {excinfo.value}" + (f"\nrun it again: {again}" if again else ""))
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
@@ -353,11 +355,11 @@ class ChaosState:
                 return _shown(beside)
         return target
 
-    def target_of(self, plan: Plan) -> str:
+    def target_of(self, source: Source) -> str:
         """The target of a plan: the option wins, then the plan's own, then the ini option."""
         if self.config.getoption("chaos_target"):
             return self.default_target
-        return plan.target or self.default_target
+        return source.target or self.default_target
 
     def refuse_shadowing(self) -> None:
         """Do nothing when all our packages can be imported.
@@ -450,11 +452,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the targets, write the reports, and be red when something was left behind."""
     state = session.config.stash[_STATE]
     if state.used:
+        import sqlite3
+
         from chaos.errors import ChaosError
 
         try:
             state.finish(interrupted=session.exitstatus == pytest.ExitCode.INTERRUPTED)
-        except ChaosError as error:
+        except (ChaosError, OSError, sqlite3.Error) as error:
             state.problems.append(str(error))
     if (state.residues or state.problems) and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -483,11 +487,13 @@ def pytest_terminal_summary(
     """Say where the results are, and what was left behind."""
     state = config.stash[_STATE]
     if state.written or state.residues or state.problems:
+        from chaos.terminal import shown
+
         terminalreporter.section("chaos")
         for problem in dict.fromkeys(state.problems):
-            terminalreporter.write_line(f"error: {problem}", red=True)
+            terminalreporter.write_line(shown(f"error: {problem}"), red=True)
         for found in state.residues:
-            terminalreporter.write_line(f"left behind: {found}", red=True)
+            terminalreporter.write_line(shown(f"left behind: {found}"), red=True)
         for run_dir in state.kept:
             terminalreporter.write_line(f"run directory kept: {run_dir}")
         if state.written:

@@ -39,6 +39,11 @@ class Case:
         """``kill-compute-mid-reboot``, ``kill-compute-mid-reboot[lp1072751]``."""
         return f"{self.plan.title_of_case}[{self.bug}]" if self.bug else self.plan.title_of_case
 
+    @property
+    def target(self) -> str:
+        """The target that the plan names; '' when it names none."""
+        return self.source.target if self.source else self.plan.target
+
     def expected(self, words: Vocabulary) -> Expectation:
         """PASS; a FAIL that names the defect with a bug switch on, or where the target has it."""
         return expectation(self.plan, self.bug, words.target)
@@ -66,7 +71,7 @@ class Case:
             return self.command
         words = ["chaos", "run", shown(self.source.path), "--plan", self.plan.name]
         words += ["--case", self.plan.case] if self.plan.case else []
-        words += ["--target", target] if target != self.plan.target else []
+        words += ["--target", target] if target != self.target else []
         words += ["--bug", self.bug] if self.bug else ["--no-bugs"]
         words += ["--schedule", str(schedule)] if schedule else []
         return shlex.join(words)

@@ -7,7 +7,7 @@ judged, and ends by undoing.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -116,6 +116,11 @@ class Engine:
                 self._listening.stop()
         except ChaosError:
             self._dirty = True  # who does not answer is started anew by the reset
+
+    @property
+    def missing_points(self) -> Mapping[str, str]:
+        """Points of the target that lie nowhere in it, by alias, and what is wrong with them."""
+        return self._listening.missing
 
     def stop_listening(self) -> None:
         """Have nothing armed at all, until the next trial."""

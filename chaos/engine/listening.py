@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chaos.action import Action
+from chaos.errors import NoSuchPoint
 from chaos.failpoints.arm import Arm, ArmRequest
 from chaos.failpoints.controller import Controller
 from chaos.point import AccessPoint, When
@@ -18,18 +19,29 @@ class Listening:
         self._recorded: set[str] = set()
         self._points: list[Arm] = []
         self._accesses: list[Arm] = []
+        self.missing: dict[str, str] = {}
+        """Points of the target that lie nowhere in it, by alias, and what is wrong with them."""
         self.watched: dict[int, AccessPoint] = {}
         """The arms that tell what is read and written."""
 
     def record_every_point(self) -> None:
-        """Have every known point tell when it is passed: for the timeline, and for VACUOUS."""
-        wanted = [
+        """Have every known point tell when it is passed: for the timeline, and for VACUOUS.
+
+        A point that does not exist is noted in :attr:`missing`, and hurts only who strikes there.
+        """
+        try:
+            self._points += self._controller.arm_all(self._unrecorded())
+        except NoSuchPoint as error:
+            self.missing |= error.points
+            self._points += self._controller.arm_all(self._unrecorded())
+        self._recorded.update(self._target.points)
+
+    def _unrecorded(self) -> list[ArmRequest]:
+        return [
             ArmRequest(point, When.BEFORE, Action.record(), alias=alias, times=None)
             for alias, point in self._target.points.items()
-            if alias not in self._recorded
+            if alias not in self._recorded and alias not in self.missing
         ]
-        self._points += self._controller.arm_all(wanted)
-        self._recorded.update(self._target.points)
 
     def watch_accesses(self) -> bool:
         """Have the services tell what they read and write; False when the target cannot."""

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from io import StringIO
@@ -67,6 +67,8 @@ class Session:
     _clean: bool = False
     """Whether the audit has found nothing."""
     _trial: str = ""
+    _told: set[str] = field(default_factory=set)
+    """Points that do not exist, and were told."""
     _marks: dict[str, int] = field(default_factory=dict)
     _fault_marks: dict[str, int] = field(default_factory=dict)
 
@@ -193,7 +195,7 @@ class Session:
             reason=outcome.reason,
             violated=outcome.violated,
             reproduce=case.reproduce(self.target, outcome.schedule) if failed else trial.reproduce,
-            note="; ".join(filter(None, (outcome.account, outcome.note))),
+            note="; ".join(filter(None, (outcome.account, outcome.note, *self._missing_points()))),
         )
         self.journal.end(ended)
         return ended
@@ -205,6 +207,13 @@ class Session:
         """
         self._engine.stop_listening()
         return self._controller.armed()
+
+    def _missing_points(self) -> Iterator[str]:
+        """What is wrong with the target's points; each is told once, with the first trial."""
+        for alias, wrong in self._engine.missing_points.items():
+            if alias not in self._told:
+                self._told.add(alias)
+                yield f"the target's point `{alias}` does not exist: {wrong}"
 
     def _begin(self, case: Case) -> Trial:
         plan, expected = case.plan, self.expected(case)
@@ -270,9 +279,17 @@ class Session:
             if end > start:
                 text = _slice(self.words.target.services[name].log, start, end)
                 before = text[: fault - start].decode(errors="replace").splitlines()[-LOG_LINES:]
-                after = text[fault - start :].decode(errors="replace").splitlines()[:LOG_LINES]
+                after = _ends(text[fault - start :].decode(errors="replace").splitlines())
                 logs.append(ServiceLog(number, name, "\n".join(before), "\n".join(after)))
         return logs
+
+
+def _ends(lines: list[str]) -> list[str]:
+    """The first lines after a fault, and the last ones, which tell why a service died."""
+    if len(lines) <= 2 * LOG_LINES:
+        return lines
+    between = f"… {len(lines) - 2 * LOG_LINES} lines …"
+    return [*lines[:LOG_LINES], between, *lines[-LOG_LINES:]]
 
 
 def _slice(path: Path, start: int, end: int) -> bytes:

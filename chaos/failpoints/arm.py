@@ -9,7 +9,7 @@ from threading import Condition
 from typing import Any
 
 from chaos.action import Action
-from chaos.errors import PointError
+from chaos.errors import NoSuchPoint
 from chaos.failpoints.connection import AgentConnection
 from chaos.hit import Hit
 from chaos.point import Point, When
@@ -182,13 +182,14 @@ def check_known(arms: Iterable[Arm]) -> None:
     """Make sure that every point means something in one of the services that answered.
 
     Raises:
-        PointError: some do not; tells which, with the nearest names.
+        NoSuchPoint: some do not; tells which, with the nearest names.
     """
-    problems = [
-        f"{arm.alias}: {error.removeprefix('error: ')}"
+    wrong = {
+        arm.alias: "; ".join(
+            error.removeprefix("error: ") for error in sorted(set(arm.state.values()))
+        )
         for arm in arms
         if arm.state and all(state.startswith("error:") for state in arm.state.values())
-        for error in sorted(set(arm.state.values()))
-    ]
-    if problems:
-        raise PointError("\n".join(problems))
+    }
+    if wrong:
+        raise NoSuchPoint(wrong)

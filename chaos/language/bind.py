@@ -17,7 +17,7 @@ from chaos.language import arguments
 from chaos.language.arguments import Mention, mentions
 from chaos.language.catalogue import Vocabulary, capabilities
 from chaos.language.problem import Path, Problem
-from chaos.plan import GIVEN, REACH, STEPS, TOGETHER, Injection, Phase, Plan, Step
+from chaos.plan import GIVEN, REACH, STEPS, TOGETHER, Injection, Location, Phase, Plan, Step
 from chaos.target import CAPABILITIES
 from chaos.words import Named
 
@@ -241,6 +241,7 @@ class _Binding:
             path: Path = ("inject", index)
             if injection.at is not None:
                 self._look_up_all(injection.at, (*path, "at"), injection.phase)
+                self._check_reachable(injection.at, (*path, "at", "service"))
             steps = getattr(self.plan, injection.phase)
             if steps is not None and not steps:  # without `recover`, all that is down is started
                 self._wrong((*path, "in"), f"nothing happens in `{injection.phase}`: give it steps")
@@ -248,9 +249,23 @@ class _Binding:
             if fault is not None:
                 where = (*path, "do", injection.do)
                 self._look_up_all(fault, where, injection.phase)
+                for place, at in _locations(fault):
+                    self._check_reachable(at, (*where, *place, "service"))
                 self._check_racing(fault, where, injection.phase)
                 found.append((injection, fault))
         return tuple(found)
+
+    def _check_reachable(self, at: Location, path: Path) -> None:
+        """A point lies in some services only: in another one it is never reached."""
+        point = self.words.target.points.get(at.point)
+        if point is None or not at.service:
+            return
+        services = self.words.target.services
+        named = [name for name in services if fnmatchcase(name, at.service)]
+        homes = [name for name in services if fnmatchcase(name, point.services)]
+        if named and not {*named} & {*homes}:
+            told = ", ".join(f"`{name}`" for name in homes) or "no service"
+            self._wrong(path, f"`{at.point}` is never reached in `{at.service}`: it lies in {told}")
 
     def _fault(self, injection: Injection, path: Path) -> Fault | None:
         where = (*path, "do", injection.do)
@@ -386,6 +401,14 @@ class _Binding:
 
     def _wrong_inside(self, path: Path, problems: Sequence[Problem]) -> None:
         self.problems += [Problem((*path, *p.path), p.message) for p in problems]
+
+
+def _locations(fault: Fault) -> Iterator[tuple[Path, Location]]:
+    """The places that a fault lists by itself."""
+    for name, value in fault:
+        for index, item in enumerate(value if isinstance(value, tuple) else ()):
+            if isinstance(item, Location):
+                yield (name, index), item
 
 
 def _missing(

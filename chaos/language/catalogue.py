@@ -98,12 +98,15 @@ def _blaming(target: str) -> Iterator[None]:
         yield
     except ChaosError:
         raise
+    except SystemExit as error:
+        ends = "it ends the program, where it should give a target"
+        raise CatalogueError(f"the target `{target}` is broken: {_where(error)}{ends}") from None
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise CatalogueError(f"the target `{target}` is broken: {_where(error)}{what}") from error
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The last line of the user's own that ``error`` came through; '' when its message tells."""
     if isinstance(error, SyntaxError):
         return ""
@@ -166,6 +169,11 @@ def vocabulary(target: str) -> Vocabulary:
     return make(target)
 
 
+def is_own(target: str) -> bool:
+    """Whether ``target`` is code of the user's own, which is executed to look up its words."""
+    return target.endswith(".py") or ":" in target
+
+
 def make(target: str) -> Vocabulary:
     """A new target, and the words that plans for it may use.
 
@@ -175,7 +183,7 @@ def make(target: str) -> Vocabulary:
     Raises:
         CatalogueError: there is no such target, or it cannot be imported.
     """
-    if target.endswith(".py") or ":" in target:
+    if is_own(target):
         with _blaming(target):
             module, name = _own_module(target)
             hidden = shadowing()  # by what stands beside the target
@@ -184,7 +192,12 @@ def make(target: str) -> Vocabulary:
             factory: Callable[[], Target] | None = getattr(module, name, None)
             if factory is None:
                 raise CatalogueError(f"{module.__file__} defines no function `{name}()`")
-            return _words(factory(), collect(module))
+            made = factory()
+            if not isinstance(made, Target):
+                raise CatalogueError(
+                    f"`{target}` gives no target, but something of the type {type(made).__name__}"
+                )
+            return _words(made, collect(module))
     known = _entries(TARGETS)
     if target not in known:
         raise CatalogueError(

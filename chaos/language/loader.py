@@ -39,6 +39,12 @@ class Source:
         """Line of the file on which the document starts, from 1."""
         return self.document.line()
 
+    @property
+    def target(self) -> str:
+        """The target that the plan names, '' when none; a file stands beside that of the plan."""
+        named = self.plan.target
+        return str(self.path.parent / named) if named.endswith(".py") else named
+
     def words(self, target: str) -> Vocabulary:
         """What :func:`chaos.language.catalogue.vocabulary` gives for ``target``.
 
@@ -49,7 +55,7 @@ class Source:
         try:
             return vocabulary(target)
         except CatalogueError as error:
-            if target != self.plan.target:
+            if target != self.target:
                 raise
             line = self.document.line(("target",))
             raise PlanError(f"{self.path}:{line}: {error}") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chaos.engine.session import Session
+from chaos.engine.session import LOG_LINES, Session, _ends
 from chaos.errors import TargetError
 from chaos.journal import Journal
 from chaos.operation import Operations, Scope
@@ -157,3 +157,19 @@ def test_closing_twice_tells_what_was_left_once(journal: Journal, stubborn: Stub
         pass
     session.close()
     assert journal.residues() == session.residue
+
+
+def test_of_a_long_log_the_first_lines_after_a_fault_and_the_last_ones_are_kept() -> None:
+    lines = [f"line {number}" for number in range(1000)]
+
+    kept = _ends(lines)
+
+    assert kept[:1] + kept[-1:] == ["line 0", "line 999"]
+    assert kept[LOG_LINES] == "… 920 lines …"
+    assert len(kept) == 2 * LOG_LINES + 1
+
+
+def test_a_short_log_is_kept_whole() -> None:
+    lines = ["line"] * 2 * LOG_LINES
+
+    assert _ends(lines) == lines

@@ -64,7 +64,14 @@ def test_a_good_plan_is_bound_to_its_faults_and_invariants(loaded: Loaded) -> No
         ("  - in: recover", "  - inn: recover", "19: there is no field `inn`"),
         ("plan: good", "plan: Not Good", "1: `plan`: may have only a-z, 0-9"),
         ("[nothing-lost, recoverable]", "nothing-lost", "27: `invariants`: must be a list"),
-        ("before: build.start", "befor: build.start", "17: `at`: a location needs exactly one"),
+        ("before: build.start", "befor: build.start",
+         "17: `at`: there is no field `befor`; did you mean `before`?"),
+        ("at: before recover", "at: befor recover",
+         "20: `at`: `befor recover.load` is no location; did you mean `before`?"),
+        ("service: \"compute-*\"", "service: api",
+         "17: `build.start` is never reached in `api`: it lies in `compute-host1`, "
+         "`compute-host2`"),
+        ("bugs:", "settle: 1.0e-300\nbugs:", "28: `settle`: must be greater than or equal to"),
         ("bugs:", "settle: true\nbugs:", "28: `settle`: must be a number, not `true`"),
         ("bugs:", "repeat: 1.5\nbugs:", "28: `repeat`: must be a whole number, not `1.5`"),
         ("bugs:", "schedules: {randm: 3}\nbugs:", "28: there is no field `randm`; did you mean"),
@@ -161,7 +168,7 @@ during:
   - together: [{tick: {}, as: one}, {tick: {}, as: two}]
   - together: [{tick: {}, as: three}, {tick: {}, as: four}]
 inject:
-  - do: {race: {actors: [one, two], points: [{before: build.start, service: api}]}}
+  - do: {race: {actors: [one, two], points: [{before: build.start, service: compute-host1}]}}
 """
 
 
@@ -173,7 +180,7 @@ inject:
         ("[one, two]", "[one, alone]", "8: `one` and `alone` never act at the same time"),
         ("[one, two]", "[one, three]", "8: `one` and `three` never act at the same time"),
         ("[one, two]", "[one]", "8: `actors` must have at least 2"),
-        ("service: api", "service: apo", "8: target `small` has no service `apo`"),
+        ("service: compute-host1", "service: apo", "8: target `small` has no service `apo`"),
         (
             "before: build.start",
             "before: build.strt",
