@@ -159,7 +159,8 @@ class Embedded(ProcessTarget):
         # Nobody else on this machine shall guess them.
         self._password, self._secret = secrets.token_urlsafe(24), secrets.token_hex(32)
         own = {"REFERENCE_PASSWORD": self._password, "REFERENCE_TOKEN_SECRET": self._secret}
-        self.topology = replace(TOPOLOGY, environment={**TOPOLOGY.environment, **own})
+        topology = self.topology  # a subclass may have another one
+        self.topology = replace(topology, environment={**topology.environment, **own})
         super().__init__()
         self._links: _Links | None = None
         self._connection: Connection | None = None
