@@ -55,7 +55,9 @@ class Launched:
 
     def wait(self, limit_s: float | None = None) -> bool:
         """Whether it has ended within ``limit_s`` seconds (None: however long it takes)."""
-        ended, _, _ = select.select([self._pidfd], [], [], limit_s)
+        poll = select.poll()  # unlike select(2) it knows descriptors of any number
+        poll.register(self._pidfd, select.POLLIN)
+        ended = poll.poll(None if limit_s is None else limit_s * 1000)
         if ended:
             with suppress(ChildProcessError):  # it is the reaper's child, and collected there
                 os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)

@@ -35,7 +35,7 @@ from chaos.safety.owner import Owner
 from chaos.safety.program import Launched, Program, spawn
 from chaos.safety.undo import UndoLog
 
-_GOOD_BYE = b"."
+_GOOD_BYE, _REAP = b".", b"reap"
 _LAUNCH = b"launch"
 _MESSAGE_LIMIT = 4096
 _MOST_DESCRIPTORS = 16
@@ -74,7 +74,8 @@ class Reaper:
     @property
     def members(self) -> Members:
         """The processes of its run."""
-        return Members(self.label, self.pid, self._group)
+        # A dead one has no descendants any more, and its pid may be another's.
+        return Members(self.label, self.pid if self.is_alive else None, self._group)
 
     @property
     def is_alive(self) -> bool:
@@ -85,32 +86,19 @@ class Reaper:
         """Put it on guard; takes a few milliseconds, and its own start-up need not be awaited."""
         if self._process is not None:
             raise ChaosError(f"the reaper of run {self.label} is on guard already")
-        self._group = cgroup.make(self.label)
-        runner = os.pidfd_open(os.getpid())
-        inherited = [runner]
-        if self.remove_run_dir:
-            group = "" if self._group is None else str(self._group)
-            self._claim = owner.claim(self.run_dir, Owner(self.label, group))
-            inherited.append(self._claim)
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        order = {
-            "label": self.label,
-            "run_dir": str(self.run_dir),
-            "remove_run_dir": self.remove_run_dir,
-            "runner": runner,
-            "inherited": inherited,
-            "group": None if self._group is None else str(self._group),
-            # Ourselves last: an editable install is not on the path, and -S knows no finder for it.
-            "sys_path": [
-                *(str(Path(entry).absolute()) for entry in sys.path),
-                str(Path(__file__).parents[2]),
-            ],
-        }
+        runner = os.pidfd_open(os.getpid())
         # Blocked here and so, across fork and exec, in the reaper from its first instruction on.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_THE_REAPER)
         try:
+            self._group = cgroup.make(self.label)
+            inherited = [runner]
+            if self.remove_run_dir:
+                group = "" if self._group is None else str(self._group)
+                self._claim = owner.claim(self.run_dir, Owner(self.label, group))
+                inherited.append(self._claim)
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__, json.dumps(order)],
+                [sys.executable, "-I", "-S", __file__, json.dumps(self._order(runner, inherited))],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -127,6 +115,21 @@ class Reaper:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
             os.close(runner)
+
+    def _order(self, runner: int, inherited: list[int]) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "run_dir": str(self.run_dir),
+            "remove_run_dir": self.remove_run_dir,
+            "runner": runner,
+            "inherited": inherited,
+            "group": None if self._group is None else str(self._group),
+            # Ourselves last: an editable install is not on the path, and -S knows no finder for it.
+            "sys_path": [
+                *(str(Path(entry).absolute()) for entry in sys.path),
+                str(Path(__file__).parents[2]),
+            ],
+        }
 
     def launch(self, program: Program) -> Launched:
         """Execute ``program`` below the reaper; from any thread.
@@ -159,7 +162,7 @@ class Reaper:
     def reap(self) -> None:
         """Have it do now what it does when the runner dies, and wait until that is done."""
         if self.is_alive:
-            self._end(b"")
+            self._end(_REAP)
             return
         reap(self.members, self.run_dir, self.remove_run_dir)
         self.close()
@@ -169,8 +172,7 @@ class Reaper:
             return
         process, self._process = self._process, None
         try:
-            if last_word:
-                self._link.send(last_word)
+            self._link.send(last_word)
         except OSError:
             pass  # somebody has killed it
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -16,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from chaos.errors import ChaosError
 from chaos.safety import cgroup, procfs
+from chaos.safety.program import Program
 from chaos.safety.reaper import Reaper, reap_stale
 from chaos.safety.residue import audit
 from chaos.target import Instrumentation
@@ -147,6 +150,51 @@ def test_the_reaper_buries_the_orphans_that_it_adopted(guarded: Guarded, run_dir
     os.kill(escaped(run_dir), signal.SIGKILL)
 
     await_true(lambda: procfs.stat(escaped(run_dir)) is None)
+
+
+def test_what_is_executed_below_the_reaper_inherits_nothing_else(
+    guarded: Guarded, run_dir: Path
+) -> None:
+    reader, writer = os.pipe()
+    listing = run_dir / "descriptors"
+    launched = guarded.reaper.launch(
+        Program(("/bin/sh", "-c", "ls /proc/$$/fd"), {"PATH": os.defpath}, listing, (writer,))
+    )
+    assert launched.wait(LIMIT_S)
+
+    assert listing.read_text().split() == ["0", "1", "2", "3"]
+    launched.close()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_program_that_cannot_be_executed_is_an_error(guarded: Guarded, run_dir: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        guarded.reaper.launch(Program(("/nowhere",), {}, run_dir / "output"))
+
+
+def test_nothing_can_be_executed_below_a_reaper_that_was_killed(
+    guarded: Guarded, run_dir: Path
+) -> None:
+    os.kill(guarded.reaper.pid or 0, signal.SIGKILL)
+
+    with pytest.raises(ChaosError, match=r"the reaper of run test-.* is gone"):
+        guarded.reaper.launch(Program(("/bin/true",), {}, run_dir / "output"))
+
+
+def test_it_reaps_though_a_process_forked_from_the_runner_lives(
+    guarded: Guarded, run_dir: Path
+) -> None:
+    context = multiprocessing.get_context("fork")
+    forked = context.Process(target=signal.pause)
+    forked.start()
+    try:
+        guarded.reaper.reap()
+
+        assert not run_dir.exists()
+    finally:
+        forked.kill()
+        forked.join()
 
 
 # ---------------------------------------------------------------------- real servers
