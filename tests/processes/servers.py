@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -21,8 +22,12 @@ def program(name: str, package: str) -> str:
     """The path of a server's program; skips the test where it is not installed."""
     found = shutil.which(name, path=os.pathsep.join(_PLACES))
     if found is None:
-        what = f"{name} is not installed (Debian: {package})"
-        if os.environ.get(DEMANDED):
-            pytest.fail(what)
-        pytest.skip(what)
+        absent(f"{name} is not installed (Debian: {package})")
     return found
+
+
+def absent(what: str) -> NoReturn:
+    """Skip the test for the want of something, or fail where nothing may be skipped."""
+    if os.environ.get(DEMANDED):
+        pytest.fail(what)
+    pytest.skip(what)

@@ -15,6 +15,7 @@ import pytest
 from chaos.action import Action
 from chaos.failpoints.controller import Controller
 from chaos.point import Point, When
+from tests.processes.servers import absent
 
 from .systems import LIMIT_S, ONE_PROCESS, SYSTEMS, NotAnswered, System
 
@@ -37,7 +38,7 @@ def name(request: pytest.FixtureRequest) -> str:
     wanted = name.split()
     for package in {MODULES.get(wanted[0], wanted[0]), *({"gevent", "eventlet"} & {*wanted})}:
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+            absent(f"{package} is not installed")
     return name
 
 
