@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import functools
 import itertools
 import json
 import os
@@ -109,29 +109,20 @@ class Web(System):
 
 
 class Jobs(System):
-    """A Celery worker."""
+    """A Celery worker, whose broker is a directory."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], directory: Path) -> None:
-        for name in ("queue", "results", "control"):
+        for name in ("queue", "unsent", "answers", "control"):
             (directory / name).mkdir()
-        os.environ["MILL_DIRECTORY"] = str(directory)
-        spec = importlib.util.spec_from_file_location("jobs", PROGRAMS / "jobs.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.path.insert(0, str(PROGRAMS))
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            sys.path.remove(str(PROGRAMS))
-        self._app = module.app
+        self._directory = directory
+        self._sending = threading.Lock()
         self._clients = ThreadPoolExecutor(8)
+        environment = {**environment, "MILL_DIRECTORY": str(directory)}
         super().__init__([sys.executable, "-m", *command], environment, directory)
 
     def stop(self) -> None:
         super().stop()
         self._clients.shutdown()
-        self._app.close()
 
     def wait_ready(self) -> None:
         self.ask("ready")
@@ -139,18 +130,30 @@ class Jobs(System):
     def begin(self, value: str, request: str | None = None) -> Future[str]:
         return self._clients.submit(self._send, value, request)
 
-    def _send(self, value: str, request: str | None) -> str:
-        import celery.exceptions  # optional, and slow
+    @functools.cached_property
+    def _app(self) -> Any:
+        from celery import Celery  # optional, and slow
 
-        result = self._app.send_task("answer", [value, request])
+        app = Celery("client", broker="filesystem://")
+        app.conf.broker_transport_options = {
+            "data_folder_in": str(self._directory / "queue"),
+            "data_folder_out": str(self._directory / "unsent"),
+            "control_folder": str(self._directory / "control"),
+        }
+        return app
+
+    def _send(self, value: str, request: str | None) -> str:
+        with self._sending:
+            number: str = self._app.send_task("answer", [value, request], ignore_result=True).id
+            for message in (self._directory / "unsent").iterdir():
+                # The worker takes what it finds in the queue, be it half written.
+                message.rename(self._directory / "queue" / message.name)
+        answer = self._directory / "answers" / number
         until = time.monotonic() + LIMIT_S
         while self.process.poll() is None and time.monotonic() < until:
-            try:
-                return str(result.get(0.5, interval=0.02))
-            except celery.exceptions.TimeoutError:
-                continue
-            except Exception as error:  # its worker was lost
-                raise NotAnswered from error
+            if answer.exists():
+                return answer.read_text()
+            time.sleep(0.01)
         raise NotAnswered
 
 

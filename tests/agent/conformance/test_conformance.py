@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import select
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -51,9 +52,22 @@ def system(
     system = kind(command, controller.environment(name), directory)
     try:
         system.wait_ready()
+        wait_for_workers(system, controller, 1 if name in ONE_PROCESS else 2)
         yield system
     finally:
         system.stop()
+
+
+def wait_for_workers(system: System, controller: Controller, number: int) -> None:
+    """Keep it at work until so many processes have imported what they work with."""
+    arm = controller.arm(WORK, When.BEFORE, Action.record(), times=None)
+    seen: set[int] = set()
+    until = time.monotonic() + LIMIT_S
+    while len(seen) < number:
+        assert time.monotonic() < until, f"only {seen} work: {arm.state}"
+        for answer in [system.begin("first") for _ in range(4)]:
+            seen.add(int(answer.result(LIMIT_S).split()[0]))
+    arm.disarm()
 
 
 @pytest.fixture(autouse=True)
