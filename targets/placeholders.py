@@ -1,4 +1,4 @@
-"""Placeholders in the texts of a topology: ``{run_dir}``, ``{bugs}``, ``{port:NAME}``.
+"""Placeholders in the texts of a topology: ``{run_dir}``, ``{bugs}``, ``{port:NAME}``, and others.
 
 A brace that is meant is written twice, as in :meth:`str.format`::
 
@@ -15,6 +15,11 @@ from chaos.errors import TargetError, nearest
 
 RUN_DIR = "{run_dir}"
 BUGS = "{bugs}"
+PYTHON = "{python}"
+TARGET_DIR = "{target_dir}"
+
+PLAIN = (RUN_DIR, BUGS, PYTHON, TARGET_DIR)
+"""Those that stand for one thing."""
 
 _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 _PORT = re.compile(r"\{port:([\w.-]+)\}")

@@ -1,14 +1,16 @@
 """A topology is data: which services a system has, how each starts, how it says it is ready.
 
 Its texts may hold placeholders (:mod:`targets.placeholders`): ``{run_dir}`` is the directory of the
-run, ``{bugs}`` the bug switches that are on, separated by commas, and ``{port:NAME}`` a loopback
-port: the one that the topology fixes for NAME, or else a free one, the same at every mention.
+run, ``{target_dir}`` that of the file that defines the target, ``{python}`` the Python that runs,
+``{bugs}`` the bug switches that are on, separated by commas, and ``{port:NAME}`` a loopback port:
+the one that the topology fixes for NAME, or else a free one, the same at every mention.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -35,19 +37,24 @@ class Forked:
 class Command:
     """Start by executing a program (any language; the failpoint agent needs CPython ≥ 3.11).
 
+    ``arguments`` are words, or a line of them as one would type it, which no shell sees.
     ``bug_arguments`` are further arguments by bug switch: those of the switches that are on follow
     the others, in the order in which they stand here.
     """
 
-    arguments: tuple[str, ...]
-    bug_arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    arguments: tuple[str, ...] | str
+    bug_arguments: Mapping[str, tuple[str, ...] | str] = field(default_factory=dict)
 
     def words(self, bugs: Collection[str]) -> Iterator[str]:
         """All arguments with these bug switches on."""
-        yield from self.arguments
+        yield from _words(self.arguments)
         for bug, more in self.bug_arguments.items():
             if bug in bugs:
-                yield from more
+                yield from _words(more)
+
+
+def _words(line: tuple[str, ...] | str) -> Iterable[str]:
+    return shlex.split(line) if isinstance(line, str) else line
 
 
 # ---------------------------------------------------------------------- how it says it is ready
@@ -202,9 +209,10 @@ class Topology:
             TargetError: a placeholder, a bug switch (``bugs`` are the target's) or a name in
                 ``after`` does not exist, two services share a name, or some wait in a circle.
         """
-        values = dict.fromkeys(map(placeholders.port, self.port_names), "")
+        known = (*placeholders.PLAIN, *map(placeholders.port, self.port_names))
+        values = dict.fromkeys(known, "")
         for text in self._texts():
-            placeholders.fill(text, {placeholders.RUN_DIR: "", placeholders.BUGS: "", **values})
+            placeholders.fill(text, values)
         specs = {spec.name: spec for spec in self.services}
         if len(specs) < len(self.services):
             raise TargetError("two services of the topology have the same name")

@@ -7,7 +7,9 @@ program.
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -323,6 +325,8 @@ class ProcessTarget(Target):
         """What each placeholder stands for now."""
         return {
             placeholders.RUN_DIR: str(self.run_dir),
+            placeholders.TARGET_DIR: str(Path(inspect.getfile(type(self))).resolve().parent),
+            placeholders.PYTHON: sys.executable,
             placeholders.BUGS: ",".join(sorted(self._bugs)),
             **{placeholders.port(name): str(number) for name, number in self._ports.items()},
         }

@@ -17,18 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from chaos.invariant import Evidence, invariant
-from chaos.operation import ExpectationFailed, Operations, Scope
-from chaos.point import Point
-from chaos.words import Word
-from chaos.world import World
+from chaos import Evidence, ExpectationFailed, Operations, Point, Scope, Word, World
+from chaos.invariant import invariant
 from targets import sqlite
 from targets.http_client import HttpClient
 from targets.processes import ProcessTarget
 from targets.topology import Forked, Listening, ServiceSpec, Topology
 
 # 1. How it starts. A Python function is forked from a process that has imported it (milliseconds);
-#    anything else is executed: Command(("gunicorn", "shop:app", "-b", "127.0.0.1:{port:shop}")).
+#    anything else is executed: Command("{python} -m gunicorn shop:app -b 127.0.0.1:{port:shop}").
 #    Every service runs in a fresh folder. {port:NAME} is a free port, {bugs} the bug switches on.
 TOPOLOGY = Topology(
     services=(
@@ -78,7 +75,8 @@ def expect(scope: Scope, item: Item, remaining: int) -> Any:
     return found
 
 
-# 4. What an observer sees: each field a table, its rows with a unique `key`.
+# 4. What an observer sees: each field a table, its rows with a unique `key`. (A database as it
+#    stands needs no classes: sqlite.world(file).)
 @dataclass(frozen=True)
 class ItemRow:
     """An item on the shelf."""

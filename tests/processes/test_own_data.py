@@ -124,3 +124,20 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         sqlite.rows(tmp_path / "a.db", "SELECT 1", str)
     assert not (tmp_path / "a.db").exists()
+
+
+def test_a_database_is_a_world_as_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "a.db"
+    make = "CREATE TABLE account (name PRIMARY KEY, balance); CREATE TABLE log (line)"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.executescript(f"{make}; INSERT INTO account VALUES ('alice', 1)")
+        before = sqlite.world(file)
+        database.executescript("UPDATE account SET balance = 2; INSERT INTO log VALUES ('x')")
+    after = sqlite.world(file)
+
+    assert [(row.key, row.name, row.balance) for row in after.account] == [("alice", "alice", 2)]
+    assert [str(change) for change in after.changes_since(before)] == [
+        "account alice: balance 1 → 2",
+        "log x: appeared",
+    ]
+    assert after == sqlite.world(file)

@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -84,6 +85,23 @@ def test_a_bug_switch_adds_its_arguments(
     log = start(Programs(ECHOES), *bugs).services["one"].log
 
     assert log.read_text() == f"told:{tmp_path}{more}\n"
+
+
+def test_a_command_may_be_a_line_as_one_would_type_it(start: Start) -> None:
+    line = "sh -c 'echo \"told: $*\"; exec sleep 1000' sh 'a  b'"
+    one = ServiceSpec("one", Command(line, {"some-bug": "-x 'c'"}), ready=LogLine("told"))
+    log = start(Programs(one), "some-bug").services["one"].log
+
+    assert log.read_text() == "told: a  b -x c\n"
+
+
+def test_this_python_and_the_folder_of_the_target_have_placeholders(start: Start) -> None:
+    line = "sh -c 'echo told $*; exec sleep 1000' sh {python} {target_dir}"
+    one = ServiceSpec("one", Command(line), ready=LogLine("told"))
+    log = start(Programs(one)).services["one"].log
+
+    defined_in = Path(__file__).parent  # where the class of the target is
+    assert log.read_text() == f"told {sys.executable} {defined_in}\n"
 
 
 def test_arguments_for_an_unknown_bug_are_an_error_with_the_nearest_one() -> None:
