@@ -210,7 +210,7 @@ class Session:
             while True:
                 message = self.link.receive(self._arms.patience_s)
                 if message is None:
-                    self._arms.review(self.tell_states)
+                    self._arms.review(self.tell_states, pending=True)
                 else:
                     self._perform(message)
         except (OSError, ValueError):

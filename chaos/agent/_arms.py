@@ -75,14 +75,15 @@ class Arms:
         with self._lock:
             self.disarm([rule.arm for rule, _ in self._present() if rule.arm not in kept])
 
-    def review(self, tell: Tell) -> None:
-        """Look again at everything; tell the states that are others now."""
+    def review(self, tell: Tell, *, pending: bool = False) -> None:
+        """Look again at everything, or at what is pending; tell the states that are others now."""
         with self._lock:
             self._is_settled = self._startup.is_over
             changed = {
                 rule.arm: state
                 for rule, before in list(self._present())
-                if (state := self._review(rule, before)) != before
+                if (before == PENDING or not pending)
+                and (state := self._review(rule, before)) != before
             }
             self._watch()
             if changed:
@@ -105,8 +106,11 @@ class Arms:
                 return None
             if not self._is_settled:
                 return 0.01
-            coming = any(is_coming(_module_of(rule.function)) for rule in self._pending)
-        return 0.02 if coming else None
+            coming = {_module_of(rule.function) for rule in self._pending}
+        coming = {module for module in coming if is_coming(module)}
+        if not coming:
+            return None
+        return 0.02 if coming == {"__main__"} else 0.002  # an import is over soon, a program is not
 
     # ------------------------------------------------------------------ one rule
 
