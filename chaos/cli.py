@@ -26,16 +26,13 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_RESULTS = Path("chaos-results")
-TOLD = 100
-"""How many unexpected trials, and commands, are printed at most; the report has them all."""
-
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a run that was interrupted, as of any command."""
 
 terminal.make_usable()
 out = terminal.console()
 err = terminal.console(stderr=True)
-GOOD, BAD, SKIPPED = terminal.marks()
+GOOD, BAD, _ = terminal.marks()
 _plain = terminal.plain
 
 
@@ -239,6 +236,7 @@ def _run(
 
     from chaos.engine.session import Session
     from chaos.journal.results import begin, finish
+    from chaos.summary import line, tell
 
     grouped = _by_target(todo, target)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ran is to be told all the same
@@ -249,7 +247,7 @@ def _run(
 
     def told(trial: Trial) -> None:
         progress.advance(task)
-        progress.console.print(_line(trial), highlight=False, soft_wrap=True)
+        progress.console.print(line(trial), highlight=False, soft_wrap=True)
 
     def run_all() -> None:
         for name, group in grouped.items():
@@ -272,11 +270,11 @@ def _run(
             if keep:
                 err.print(f"run directory kept: {session.run_dir}", markup=False, soft_wrap=True)
 
+    task = progress.add_task("", total=len(todo), detail="")
     interrupted = False
     with begin(results) as journal:
         try:
             with progress:
-                task = progress.add_task("", total=len(todo), detail="")
                 run_all()
         except KeyboardInterrupt:
             interrupted = True
@@ -285,83 +283,11 @@ def _run(
         written = finish(journal, results)
         trials = journal.trials()
         residues = journal.residues()
-    _summary(trials, residues, written)
+    tell(out, trials, residues, written)
     red = any(trial.unexpected for trial in trials)
     if interrupted:
         return INTERRUPTED
     return 1 if red or residues else 0
-
-
-def _mark(trial: Trial) -> str:
-    if trial.skipped:
-        return f"[dim]{SKIPPED}[/]"
-    return f"[green]{GOOD}[/]" if trial.as_expected else f"[red]{BAD}[/]"
-
-
-def _line(trial: Trial) -> str:
-    rounds = f", {trial.rounds} rounds" if trial.rounds > 1 else ""
-    bug = _plain(f"[{trial.bug}]") if trial.bug else ""
-    told = f": {_plain(why)}" if (why := _beside(trial)) else ""
-    took = f"({trial.duration_s or 0:.2f} s{rounds})"
-    return f"{_mark(trial)} {_plain(trial.title_of_case)}{bug}: {_verdict(trial)} {took}{told}"
-
-
-def _verdict(trial: Trial) -> str:
-    """The verdict, and in words how it relates to the expected one."""
-    verdict = trial.verdict or "none"
-    if trial.skipped:
-        return verdict
-    if trial.verdict != trial.expected:
-        return f"[red]{verdict}[/], expected {trial.expected}"
-    if not trial.as_expected:
-        return f"[red]{verdict}[/] of the wrong invariant"
-    return f"{verdict}, as it must" if trial.bug else verdict
-
-
-def _beside(trial: Trial) -> str:
-    """What is told beside the verdict: the note, and why it was skipped."""
-    return "; ".join(filter(None, (trial.reason if trial.skipped else "", trial.note)))
-
-
-def _summary(trials: Sequence[Trial], residues: Sequence[str], written: Sequence[Path]) -> None:
-    from chaos.journal import grouped
-
-    groups = grouped(trials)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    counted = ("trials",) if len(groups) < len(trials) else ()
-    for column in ("", "plan", "bug switch", "verdict", *counted, "rounds", "seconds"):
-        right = column in {"trials", "rounds", "seconds"}
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    for group in groups:
-        trial = group.first
-        table.add_row(
-            _mark(trial), _plain(trial.title_of_case), _plain(trial.bug or "off"), _verdict(trial),
-            *(str(len(group)) for _ in counted), str(group.rounds), f"{group.duration_s or 0:.2f}",
-        )  # fmt: skip
-    out.print(table)
-    for group in groups:
-        if told := _beside(group.first):
-            name = f"[bold]{_plain(group.first.title_of_case)}[/]"
-            out.print(f"{name}: {_plain(told)}", highlight=False, soft_wrap=True)
-    unexpected = [trial for trial in trials if trial.unexpected]
-    for trial in unexpected[:TOLD]:
-        name = f"[bold]{_plain(trial.title_of_case)}[/]"
-        out.print(f"\n{name} is not as expected: {trial.verdict}", highlight=False)
-        for violation in trial.expected_violations:
-            if violation not in trial.violated:
-                out.print(f"  `{_plain(violation)}` should have been violated")
-        out.print(_plain(trial.reason), highlight=False, soft_wrap=True)
-    if len(unexpected) > TOLD:
-        out.print(f"\n… and {len(unexpected) - TOLD} more that are not as expected")
-    # All of them are in the report; where nothing is wrong, one shows how.
-    again = [trial.reproduce for trial in unexpected] or [trial.reproduce for trial in trials[-1:]]
-    out.print("\n[bold]run one again[/]")
-    for command in list(dict.fromkeys(again))[:TOLD]:
-        out.print(f"  {_plain(command)}", highlight=False, soft_wrap=True)
-    for found in residues:
-        out.print(f"[red]left behind:[/] {_plain(found)}", highlight=False, soft_wrap=True)
-    paths = _plain(" ".join(map(str, written)))
-    out.print(f"\n[bold]results[/] {paths}", highlight=False, soft_wrap=True)
 
 
 @main.command(short_help="Check plans against a target's words; nothing is run.")
@@ -512,6 +438,7 @@ def replay(trial: str, journal: Path, emit: bool, results: Path) -> None:
     from chaos.engine.case import Case
     from chaos.journal import Journal
     from chaos.language.loader import parse
+    from chaos.summary import TOLD
 
     with Journal(_journal(journal), readonly=True) as opened:
         found = [t for t in opened.trials() if t.id.startswith(trial)]

@@ -6,7 +6,6 @@ Everything heavy is imported when the first chaos test is collected or run.
 
 from __future__ import annotations
 
-import os
 import shlex
 import uuid
 from collections.abc import Callable, Iterator
@@ -279,7 +278,10 @@ class ChaosState:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.sessions: dict[str, Session] = {}
-        self.run: str = getattr(config, "workerinput", {}).get(RUN) or uuid.uuid4().hex
+        told: dict[str, str] = getattr(config, "workerinput", {})
+        self.worker = told.get("workerid", "")
+        """``gw0`` in an xdist worker, else ''."""
+        self.run = told.get(RUN) or uuid.uuid4().hex
         """What all processes of this run have in common."""
         self._journal: Journal | None = None
         self.residues: tuple[str, ...] = ()
@@ -296,11 +298,6 @@ class ChaosState:
         return self._journal is not None or (
             not self.worker and self.config.getoption("dist", "no") != "no"
         )
-
-    @property
-    def worker(self) -> str:
-        """``gw0`` in an xdist worker, else ''."""
-        return os.environ.get("PYTEST_XDIST_WORKER", "")
 
     @property
     def results(self) -> Path:

@@ -41,9 +41,8 @@ def plain(text: str) -> str:
 
 def console(*, stderr: bool = False) -> Console:
     """A console on standard output or error; a log or a pipe is as wide as what is told there."""
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stderr or stream.isatty() else 160
-    return Console(file=stream, width=width, emoji=False)
+    width = None if stderr or sys.stdout.isatty() else 160
+    return Console(stderr=stderr, width=width, emoji=False)
 
 
 def make_usable() -> None:

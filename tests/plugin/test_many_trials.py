@@ -14,6 +14,7 @@ import pytest
 
 from chaos import cli
 from chaos.journal import Journal, Round, Trial
+from chaos.summary import TOLD
 from tests.reports.nightly import trial
 
 
@@ -99,7 +100,7 @@ def test_each_unexpected_trial_is_told_by_itself_up_to_a_limit(
     failed = [passed(number, verdict="FAIL", reason=f"reason {number}") for number in range(150)]
     assert run(*failed, passed(150)) == 1
     told = capsys.readouterr().out.splitlines()
-    assert len([line for line in told if line.startswith("reason ")]) == cli.TOLD
+    assert len([line for line in told if line.startswith("reason ")]) == TOLD
     assert "… and 50 more that are not as expected" in told
 
 
