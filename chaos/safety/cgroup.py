@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _PROC = Path("/proc/self")
+_LIMIT_S = 2.0
+_PAUSE_S = 0.002
 
 
 def make(label: str) -> Path | None:
@@ -51,9 +54,14 @@ def leave(group: Path) -> None:
 
 def remove(group: Path) -> None:
     """Remove it, unless somebody is still inside."""
-    for directory, _, _ in os.walk(group, topdown=False):
-        with contextlib.suppress(OSError):
-            Path(directory).rmdir()
+    end = time.monotonic() + _LIMIT_S
+    while group.exists():
+        for directory, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(directory).rmdir()
+        if next(members(group), None) is not None or time.monotonic() > end:
+            return
+        time.sleep(_PAUSE_S)  # the kernel lets go of who has died a moment later
 
 
 def _own() -> Path | None:

@@ -113,7 +113,7 @@ def test_a_daemon_that_cleared_its_environment_ends_with_the_run(
 
     guarded.reaper.reap()
 
-    assert not procfs.is_alive(pid)
+    assert (procfs.is_alive(pid), groups(guarded.reaper.label)) == (False, [])
 
 
 def test_what_left_the_group_of_a_service_is_killed_with_it(
@@ -302,6 +302,16 @@ def test_a_killed_runner_leaves_no_daemon_that_cleared_its_environment(
         process.kill()
 
     await_true(lambda: not procfs.is_alive(pid) and not run_dir.exists())
+    await_true(lambda: not groups(label))
+
+
+def groups(label: str) -> list[Path]:
+    """The control groups of a run that are left."""
+    probe = cgroup.make(f"{label}-probe")
+    if probe is None:
+        return []
+    cgroup.remove(probe)
+    return list(probe.parent.glob(f"chaos-{label}*"))
 
 
 def kill_both(label: str, run_dir: Path) -> int:
@@ -324,7 +334,7 @@ def test_the_next_run_removes_the_directory_of_a_run_whose_reaper_was_killed_too
 
     reap_stale()
 
-    assert not run_dir.exists()
+    assert (run_dir.exists(), groups(label)) == (False, [])
     if procfs.is_alive(pid):  # without a control group nobody knows it any more
         os.kill(pid, signal.SIGKILL)
 
