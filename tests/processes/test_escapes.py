@@ -380,6 +380,9 @@ def test_the_directory_of_a_run_whose_reaper_was_killed_is_not_touched_while_the
         assert (run_dir.exists(), procfs.is_alive(escaped(run_dir))) == (True, True)
         process.kill()
     os.kill(escaped(run_dir), signal.SIGKILL)
+    await_true(lambda: not list(procfs.labelled(label)))
+    reap_stale()
+    assert groups(label) == []
 
 
 def test_the_directory_of_a_killed_runner_is_left_to_its_reaper(label: str, run_dir: Path) -> None:
