@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TESTS  ?= tests
 
 .PHONY: help chaos test lint schema bench clean
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ chaos: $(READY) ## run the headline plans on the embedded reference control plan
 	@$(BIN)/chaos run suites
 
 test: $(READY) ## pass the framework's own tests
-	@$(BIN)/python -m pytest -n 2 --timeout=120 tests --chaos-results=chaos-results/tests
+	@$(BIN)/python -m pytest -n 2 --timeout=120 $(TESTS) --chaos-results=chaos-results/tests
 
 lint: $(READY) ## types, style, and the direction of imports
 	$(BIN)/ruff check .
