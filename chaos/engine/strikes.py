@@ -160,9 +160,9 @@ class Strikes:
         return len(rounds) < one.strike.calls and waited_s < stage.deadline_s
 
     def _seen(self) -> str:
-        seen = dict.fromkeys(
-            f"{event.data['when']} {event.name}" for event in self._stage.history.of(Kind.HIT)
-        )
+        # By the services' own time: two of them may tell of their hits the other way round.
+        hits = sorted(self._stage.history.of(Kind.HIT), key=lambda event: event.at_ns)
+        seen = dict.fromkeys(f"{event.data['when']} {event.name}" for event in hits)
         if not seen:
             return "No point of the target was reached at all."
         return f"The points that were reached, in order: {', '.join(seen)}."
