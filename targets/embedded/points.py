@@ -76,16 +76,18 @@ POINTS = {
     "scheduler.select": _nova(
         "scheduler:Scheduler.select_hosts", "scheduler", "name the hosts that have room"
     ),
-    "compute.build": _compute("manager:Compute.build", "build a server"),
-    "compute.terminate": _compute("manager:Compute.terminate", "remove a server"),
-    "compute.reboot": _compute("manager:Compute.reboot", "reboot a server"),
-    "compute.start": _compute("manager:Compute.start", "start a stopped server"),
-    "compute.stop": _compute("manager:Compute.stop", "stop a server"),
-    "compute.attach": _compute("manager:Compute.attach_volume", "connect a volume"),
-    "compute.detach": _compute("manager:Compute.detach_volume", "disconnect a volume"),
-    "compute.init_host": _compute("manager:Compute.init_host", "look at all servers at start-up"),
+    "compute.build": _compute("building:Builder.build", "build a server"),
+    "compute.terminate": _compute("building:Builder.terminate", "remove a server"),
+    "compute.reboot": _compute("power:PowerSwitch.reboot", "reboot a server"),
+    "compute.start": _compute("power:PowerSwitch.start", "start a stopped server"),
+    "compute.stop": _compute("power:PowerSwitch.stop", "stop a server"),
+    "compute.attach": _compute("devices:Devices.attach_volume", "connect a volume"),
+    "compute.detach": _compute("devices:Devices.detach_volume", "disconnect a volume"),
+    "compute.init_host": _compute(
+        "recoverer:Recoverer.init_host", "look at all servers at start-up"
+    ),
     "compute.recover_instance": _compute(
-        "manager:Compute.recover", "bring a server out of the state that a crash left"
+        "recoverer:Recoverer.recover", "bring a server out of the state that a crash left"
     ),
     # What a compute does to its host's hypervisor.
     "hypervisor.define": _compute("driver:Driver.define", "define a guest"),

@@ -8,14 +8,14 @@ its guest shut off. Seen by *settled states* (1) and *guest running as recorded*
 
 from __future__ import annotations
 
-from targets.reference.nova.compute.manager import Compute
+from targets.reference.nova.compute import power
 from targets.reference.nova.instance import Instance
 
 
-def _become_hard(self: Compute, instance: Instance) -> Instance:
+def _become_hard(instance: Instance) -> Instance:
     return instance
 
 
 def apply() -> None:
     """Retry as a hard reboot without moving the task state."""
-    Compute._become_hard = _become_hard  # type: ignore[method-assign]
+    power.become_hard = _become_hard

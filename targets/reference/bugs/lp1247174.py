@@ -7,18 +7,19 @@ states* (1) and *an accepted delete is fulfilled* (9).
 
 from __future__ import annotations
 
-from targets.reference.nova.compute.manager import Compute
+from targets.reference.nova.compute import recoverer
+from targets.reference.nova.compute.host import Host
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.states import Task
 
-_recover_instance = Compute._recover_instance
+_recover = recoverer.recover
 
 
-def _leave_deletes(self: Compute, instance: Instance, give_up: bool) -> None:
+def _leave_deletes(host: Host, instance: Instance, give_up: bool) -> None:
     if instance.task_state != Task.DELETING:
-        _recover_instance(self, instance, give_up)
+        _recover(host, instance, give_up)
 
 
 def apply() -> None:
     """Recover everything but deletes."""
-    Compute._recover_instance = _leave_deletes  # type: ignore[method-assign]
+    recoverer.recover = _leave_deletes

@@ -14,12 +14,13 @@ from typing import Any
 
 from targets.reference.nova import rpc
 from targets.reference.nova.block_device import BlockDevice, DeviceState
-from targets.reference.nova.compute.manager import Compute
+from targets.reference.nova.compute import building
+from targets.reference.nova.compute.building import Builder
 from targets.reference.nova.instance import Instance
 
 _stale: dict[str, list[BlockDevice]] = {}
-_terminate = Compute.terminate
-_devices_now = Compute._devices_to_release
+_terminate = Builder.terminate
+_devices_now = building.devices_to_release
 
 
 def _send_list(instance: Instance) -> None:
@@ -28,7 +29,7 @@ def _send_list(instance: Instance) -> None:
     rpc._cast(instance.host, "terminate", instance, devices=devices)
 
 
-def _take_list(self: Compute, instance: str, devices: list[dict[str, Any]]) -> None:
+def _take_list(self: Builder, instance: str, devices: list[dict[str, Any]]) -> None:
     # The compute of old knew no mark that a detach had begun.
     _stale[instance] = [
         BlockDevice(**{**device, "state": DeviceState.ATTACHED}) for device in devices
@@ -36,12 +37,12 @@ def _take_list(self: Compute, instance: str, devices: list[dict[str, Any]]) -> N
     _terminate(self, instance)
 
 
-def _devices_to_release(self: Compute, instance: Instance) -> list[BlockDevice]:
-    return _stale.pop(instance.uuid, None) or _devices_now(self, instance)
+def _devices_to_release(instance: Instance) -> list[BlockDevice]:
+    return _stale.pop(instance.uuid, None) or _devices_now(instance)
 
 
 def apply() -> None:
     """Send the list along with the call, and believe it."""
     rpc.ComputeRpc.terminate = staticmethod(_send_list)  # type: ignore[method-assign]
-    Compute.terminate = _take_list  # type: ignore[assignment]
-    Compute._devices_to_release = _devices_to_release  # type: ignore[method-assign]
+    Builder.terminate = _take_list  # type: ignore[assignment]
+    building.devices_to_release = _devices_to_release

@@ -44,12 +44,12 @@ class RpcClient:
 
 
 class RpcServer:
-    """Serves the public methods of ``endpoint`` under ``topic``, or ``topic`` at ``host``."""
+    """Serves the public methods of ``endpoints`` under ``topic``, or ``topic`` at ``host``."""
 
-    def __init__(self, bus: Bus, topic: str, host: str, endpoint: object, threads: int = 64):
+    def __init__(self, bus: Bus, topic: str, host: str, *endpoints: object, threads: int = 64):
         self._bus = bus
         self._queue = queue_name(topic, host)
-        self._endpoint = endpoint
+        self._endpoints = endpoints
         self._threads = threads
 
     def start(self) -> None:
@@ -58,12 +58,17 @@ class RpcServer:
 
     def _serve(self, message: Frame) -> Any:
         name = message["method"]
-        if name.startswith("_"):
-            raise AttributeError(f"{self._queue} has no public method {name}")
-        method = getattr(self._endpoint, name)
+        method = self._method(name)
         with context.use(RequestContext.from_message(message["context"])):
             LOG.info("%s %s", name, message["arguments"])
             return method(**message["arguments"])
+
+    def _method(self, name: str) -> Any:
+        if not name.startswith("_"):
+            for endpoint in self._endpoints:
+                if method := getattr(endpoint, name, None):
+                    return method
+        raise AttributeError(f"{self._queue} has no public method {name}")
 
 
 def _message(method: str, arguments: dict[str, Any]) -> Frame:

@@ -8,25 +8,33 @@ from targets.reference import config, context, tokens
 from targets.reference.bus import RpcServer
 from targets.reference.client import Unreachable
 from targets.reference.nova import databases, process
+from targets.reference.nova.compute.building import Builder
+from targets.reference.nova.compute.devices import Devices
 from targets.reference.nova.compute.driver import Driver
-from targets.reference.nova.compute.manager import Compute
+from targets.reference.nova.compute.host import Host
+from targets.reference.nova.compute.power import PowerSwitch
+from targets.reference.nova.compute.recoverer import Recoverer
 from targets.reference.nova.compute.tracker import ResourceTracker
 from targets.reference.nova.rpc import bus
 
 LOG = logging.getLogger(__name__)
 
+OPERATIONS = (Builder, PowerSwitch, Devices)
+"""What a compute can be asked to do over the bus, beside looking at an instance again."""
+
 
 def main() -> None:
     """Run the compute of ``REFERENCE_HOST``."""
     process.begin()
-    cell, host = databases.local_cell(), config.current().host
-    tracker = ResourceTracker(cell, host)
-    compute = Compute(cell, host, Driver(host), tracker)
+    cell, name = databases.local_cell(), config.current().host
+    tracker = ResourceTracker(cell, name)
+    host = Host(cell, name, Driver(name), tracker)
+    recoverer = Recoverer(host)
 
     def recover() -> None:
         with context.use(tokens.service_context()):
             try:
-                compute.init_host()
+                recoverer.init_host()
             except Unreachable:
                 # Instances that could not be looked at are in the queue already.
                 LOG.exception("something is down; going on all the same")
@@ -35,5 +43,6 @@ def main() -> None:
         tracker.register()
     recover()
     bus().on_reconnect = recover
-    RpcServer(bus(), "compute", host, compute).start()
+    endpoints = (recoverer, *(operation(host) for operation in OPERATIONS))
+    RpcServer(bus(), "compute", name, *endpoints).start()
     process.serve()

@@ -1,0 +1,104 @@
+"""Build servers and remove them."""
+
+from __future__ import annotations
+
+import logging
+
+from targets.reference.database import utc_now
+from targets.reference.nova import allocations, deletion, ports, volumes
+from targets.reference.nova.action import InstanceAction, record_fault
+from targets.reference.nova.block_device import BlockDevice
+from targets.reference.nova.compute import devices
+from targets.reference.nova.compute.host import Host
+from targets.reference.nova.instance import Instance
+from targets.reference.nova.states import Power, Task, Vm
+
+LOG = logging.getLogger(__name__)
+
+
+class Builder:
+    """What is called over the bus."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def build(self, instance: str) -> None:
+        """Make ports, volumes and the guest of an instance that nobody has claimed yet."""
+        with self._host.working_on(instance, "create"):
+            claimed = self._host.tracker.claim(instance)
+            if claimed is None:
+                LOG.info("%s is not to be built any more", instance)
+                return
+            build(self._host, claimed)
+
+    def terminate(self, instance: str) -> None:
+        """Remove an instance and everything that hangs on it, the record last."""
+        with self._host.working_on(instance, "delete"):
+            found = Instance.get(self._host.cell, instance)
+            if found:
+                terminate(self._host, found)
+
+
+def build(host: Host, instance: Instance) -> None:
+    """Make ports, volumes and the guest of an instance that was claimed for this host."""
+    made = [
+        ports.bind(port, instance.uuid, host.name)
+        if port
+        else ports.create(instance.uuid, host.name)
+        for port in instance.requested_networks
+    ]
+    instance = instance.save(
+        ports=made,
+        task_state=Task.BLOCK_DEVICE_MAPPING,
+        expected_task_state={Task.NETWORKING},
+    )
+    wanted = BlockDevice.find(host.cell, instance=instance.uuid)
+    for device in wanted:
+        volumes.connect_attachment(device.attachment, host.name, device.device)
+    instance = instance.save(
+        task_state=Task.SPAWNING, expected_task_state={Task.BLOCK_DEVICE_MAPPING}
+    )
+    host.driver.spawn(instance, [device.volume for device in wanted])
+    for device in wanted:
+        devices.complete(device)
+    instance.save(
+        vm_state=Vm.ACTIVE,
+        power_state=Power.RUNNING,
+        task_state=None,
+        launched_at=utc_now(),
+        expected_task_state={Task.SPAWNING},
+    )
+
+
+def abandon(host: Host, instance: Instance, why: str) -> None:
+    """Give back what a build has made, and leave the instance in ERROR, on no host."""
+    LOG.warning("build of %s is given up: %s", instance.uuid, why)
+    host.driver.destroy(instance.uuid)
+    ports.release(instance.uuid, instance.requested_networks)
+    for device in BlockDevice.find(host.cell, instance=instance.uuid):
+        volumes.delete_attachment(device.attachment)
+        device.destroy()
+    allocations.release(instance.uuid)
+    record_fault(host.cell, instance.uuid, why)
+    host.tracker.disown(
+        instance, vm_state=Vm.ERROR, task_state=None, power_state=Power.NOSTATE, ports=[]
+    )
+
+
+def terminate(host: Host, instance: Instance) -> None:
+    """Give back everything that hangs on an instance, then delete its record."""
+    host.driver.destroy(instance.uuid)
+    ports.release(instance.uuid, instance.requested_networks)
+    for device in devices_to_release(instance):
+        deletion.release_volume(device)
+    allocations.release(instance.uuid)
+    InstanceAction.finish_all(host.cell, instance.uuid, "Success")
+    host.tracker.destroy(instance)
+
+
+def devices_to_release(instance: Instance) -> list[BlockDevice]:
+    """Return the block devices of an instance that is being deleted.
+
+    They are read now, under the lock: a detach that was at it before is finished (LP#2067869).
+    """
+    return BlockDevice.find(instance.cell, instance=instance.uuid)

@@ -1,0 +1,64 @@
+"""What all operations of a compute share: its host, and how an instance is worked on.
+
+Each instance is worked on under its lock. A failure is handled like a crash: the instance is looked
+at again a little later, by the same :mod:`.recoverer` that looks at every instance when the compute
+starts. A *conflict* (the record is deleted, or its task state is somebody else's) is no failure:
+that other one, who waits for the lock or has its message in the queue, does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from targets.reference.nova.action import InstanceAction, record_fault
+from targets.reference.nova.compute.driver import Driver
+from targets.reference.nova.compute.tracker import ResourceTracker
+from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
+from targets.reference.nova.locks import Locks
+from targets.reference.nova.rpc import ComputeRpc, retry_delay_s
+
+LOG = logging.getLogger(__name__)
+
+
+class Host:
+    """One host: where it is, the compute's hands there, and what its instances use."""
+
+    def __init__(self, cell: str, name: str, driver: Driver, tracker: ResourceTracker) -> None:
+        self.cell = cell
+        self.name = name
+        self.driver = driver
+        self.tracker = tracker
+        self._locks = Locks()
+
+    def locked(self, instance: str) -> AbstractContextManager[None]:
+        """Keep everybody else from working on an instance for the length of the block."""
+        return self._locks(instance)
+
+    @contextmanager
+    def working_on(self, instance: str, action: str) -> Iterator[None]:
+        """Carry out an action under its instance's lock, and record how it ended."""
+        with self._locks(instance):
+            try:
+                yield
+            except (InstanceNotFound, UnexpectedTaskState) as conflict:
+                LOG.info("%s of %s stops: %s", action, instance, conflict)
+                InstanceAction.finish(self.cell, instance, action, "Error")
+            except Exception as error:
+                LOG.exception("%s of %s failed", action, instance)
+                record_fault(self.cell, instance, f"{action}: {error}")
+                ComputeRpc.recover(instance, self.name, 0, retry_delay_s(0))
+            else:
+                InstanceAction.finish(self.cell, instance, action)
+
+    def get(self, instance: str) -> Instance:
+        """Return an instance's record.
+
+        Raises:
+            InstanceNotFound: it is deleted.
+        """
+        found = Instance.get(self.cell, instance)
+        if found is None:
+            raise InstanceNotFound(f"instance {instance} is deleted")
+        return found

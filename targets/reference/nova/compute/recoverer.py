@@ -1,0 +1,102 @@
+"""Bring instances out of the state in which a crash or a failure left them.
+
+What is to be done is decided in :mod:`.recovery`; who can do it are the operations themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from targets.reference.nova.action import InstanceAction, record_fault
+from targets.reference.nova.compute import building, devices, power
+from targets.reference.nova.compute.host import Host
+from targets.reference.nova.compute.recovery import Recovery, decide
+from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
+from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
+from targets.reference.nova.states import Power, Reboot, Vm
+
+LOG = logging.getLogger(__name__)
+LAST_ATTEMPT = 6
+
+
+class Recoverer:
+    """Looks at the instances of one host; ``recover`` is called over the bus too."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def recover(self, instance: str, attempt: int = 0) -> None:
+        """Bring an instance out of the state in which a crash or a failure left it.
+
+        After some attempts that failed it is set to ERROR; a delete is tried for ever.
+        """
+        host = self._host
+        with host.locked(instance):
+            try:
+                found = Instance.get(host.cell, instance)
+                if found and found.host == host.name:
+                    recover(host, found, give_up=attempt >= LAST_ATTEMPT)
+            except (InstanceNotFound, UnexpectedTaskState) as conflict:
+                LOG.warning("recovery of %s stops: %s", instance, conflict)
+            except Exception:
+                LOG.exception("recovery of %s failed, attempt %d", instance, attempt)
+                ComputeRpc.recover(instance, host.name, attempt + 1, retry_delay_s(attempt))
+
+    def init_host(self) -> None:
+        """Recover every instance of this host, and remove guests whose instance was deleted."""
+        host = self._host
+        for instance in Instance.find(host.cell, host=host.name):
+            self.recover(instance.uuid)
+        for unclaimed in Instance.find(host.cell, node=host.name, host=None):
+            # The call to build it may be lost. The conductor knows whether it shall be built.
+            ConductorRpc.build_instance(unclaimed.uuid, attempt=1)
+        for guest in host.driver.guests():
+            if Instance.is_deleted(host.cell, guest):
+                LOG.warning("removing guest %s: its instance is deleted", guest)
+                host.driver.destroy(guest)
+
+
+def recover(host: Host, instance: Instance, give_up: bool) -> None:
+    """Do what is decided for an instance; when that failed too often, set it to ERROR."""
+    state = host.driver.power_state(instance.uuid)
+    decision = decide(instance.task_state, instance.vm_state, state)
+    LOG.info(
+        "%s is %s, task %s: %s",
+        instance.uuid, instance.vm_state, instance.task_state, decision.name,
+    )  # fmt: skip
+    if give_up and decision not in (Recovery.DELETE, Recovery.ABANDON_BUILD):
+        record_fault(host.cell, instance.uuid, f"recovery failed: {decision.name}")
+        instance.save(vm_state=Vm.ERROR, task_state=None, expected_task_state={instance.task_state})
+        return InstanceAction.finish_all(host.cell, instance.uuid, "Error")
+    if decision == Recovery.DELETE:
+        return building.terminate(host, instance)
+    if decision == Recovery.ABANDON_BUILD:
+        building.abandon(host, instance, "the build was interrupted")
+        return InstanceAction.finish_all(host.cell, instance.uuid, "Error")
+    _recover_guest(host, instance, decision)
+    devices.finish(host, instance)
+    dropped = decision == Recovery.CLEAR_TASK
+    return InstanceAction.finish_all(host.cell, instance.uuid, "Error" if dropped else "Success")
+
+
+def _recover_guest(host: Host, instance: Instance, decision: Recovery) -> None:
+    match decision:
+        case Recovery.REBOOT_SOFT:
+            power.reboot(host, instance, Reboot.SOFT)
+        case Recovery.REBOOT_HARD:
+            power.reboot(host, power.become_hard(instance), Reboot.HARD)
+        case Recovery.STOP:
+            power.stop(host, instance)
+        case Recovery.START:
+            power.start(host, instance)
+        case Recovery.CLEAR_TASK:
+            state = host.driver.power_state(instance.uuid)
+            instance.save(
+                task_state=None,
+                power_state=state,
+                vm_state=Vm.ACTIVE if state == Power.RUNNING else instance.vm_state,
+                expected_task_state={instance.task_state},
+            )
+        case Recovery.RESUME_GUEST:
+            host.driver.spawn(instance, devices.attached(instance))
+            instance.save(power_state=Power.RUNNING, expected_task_state={None})
