@@ -6,8 +6,8 @@ import logging
 
 from targets.reference import config, context, tokens
 from targets.reference.nova import databases, deletion, process
-from targets.reference.nova.api import attachments, servers
 from targets.reference.nova.api.routes import api
+from targets.reference.nova.api.servers import actions, attachments
 from targets.reference.nova.rpc import ConductorRpc
 from targets.reference.web import serve
 
@@ -16,7 +16,7 @@ LOG = logging.getLogger(__name__)
 
 def resume() -> None:
     """Take up what requests had written down as intended when this process's forerunner died."""
-    for step in (ConductorRpc.recover, deletion.resume, servers.resume, attachments.resume):
+    for step in (ConductorRpc.recover, deletion.resume, actions.resume, attachments.resume):
         try:
             step()
         except Exception:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any
 
-from targets.reference.nova.action import InstanceAction, last_fault
+from targets.reference.nova.action import last_fault
+from targets.reference.nova.api.router import url
+from targets.reference.nova.api.servers import lookup
 from targets.reference.nova.block_device import BlockDevice
 from targets.reference.nova.build_request import BuildRequest
-from targets.reference.nova.flavors import Flavor
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.states import (
     HARD_REBOOT_TASKS,
@@ -18,6 +18,7 @@ from targets.reference.nova.states import (
     Task,
     Vm,
 )
+from targets.reference.web import Request
 
 _STATUS = {
     Vm.BUILDING: "BUILD",
@@ -37,11 +38,13 @@ def status(vm_state: Vm, task_state: Task | None) -> str:
     return _STATUS[vm_state]
 
 
-def server(record: BuildRequest | Instance, base: str) -> dict[str, Any]:
+def server(record: BuildRequest | Instance, request: Request) -> dict[str, Any]:
     """Show a server, from its build request or its instance."""
     if isinstance(record, BuildRequest):
-        return _view(record, record.instance, record.metadata, base, Vm.BUILDING, Task.SCHEDULING)
-    view = _view(record, record.uuid, record.meta, base, record.vm_state, record.task_state)
+        return _view(
+            record, record.instance, record.metadata, request, Vm.BUILDING, Task.SCHEDULING
+        )
+    view = _view(record, record.uuid, record.meta, request, record.vm_state, record.task_state)
     devices = BlockDevice.find(record.cell, instance=record.uuid)
     view |= {
         "updated": record.updated_at,
@@ -64,80 +67,17 @@ def server(record: BuildRequest | Instance, base: str) -> dict[str, Any]:
     return view
 
 
-def server_link(uuid: str, name: str, base: str) -> dict[str, Any]:
+def short(record: BuildRequest | Instance, request: Request) -> dict[str, Any]:
     """Show a server in the short listing."""
-    return {"id": uuid, "name": name, "links": _links(f"{base}/servers/{uuid}")}
-
-
-def flavor(shown: Flavor, base: str) -> dict[str, Any]:
-    """Show a flavor."""
-    return {
-        "id": shown.id,
-        "name": shown.name,
-        "description": None,
-        "vcpus": shown.vcpus,
-        "ram": shown.ram,
-        "disk": shown.disk,
-        "swap": 0,
-        "rxtx_factor": 1.0,
-        "extra_specs": {},
-        "OS-FLV-EXT-DATA:ephemeral": 0,
-        "OS-FLV-DISABLED:disabled": False,
-        "os-flavor-access:is_public": True,
-        "links": _links(f"{base}/flavors/{shown.id}"),
-    }
-
-
-def attachment(device: BlockDevice) -> dict[str, Any]:
-    """Show a volume of a server."""
-    return {
-        "id": device.volume,
-        "volumeId": device.volume,
-        "serverId": device.instance,
-        "device": device.device,
-        "tag": None,
-        "delete_on_termination": device.delete_on_termination,
-        "attachment_id": device.attachment or None,
-        "bdm_uuid": device.id,
-    }
-
-
-def action(shown: InstanceAction) -> dict[str, Any]:
-    """Show what a request asked of a server."""
-    return {
-        "action": shown.action,
-        "instance_uuid": shown.instance,
-        "request_id": shown.request,
-        "user_id": shown.user_id,
-        "project_id": shown.project_id,
-        "start_time": shown.started_at,
-        "updated_at": shown.finished_at,
-        "message": "Error" if shown.result == "Error" else None,
-        "events": [],
-    }
-
-
-def limits(used: Iterable[BuildRequest | Instance], instances: int) -> dict[str, Any]:
-    """Show the quota and how much of it is used."""
-    counted = list(used)
-    return {
-        "rate": [],
-        "absolute": {
-            "maxTotalInstances": instances,
-            "maxTotalCores": -1,
-            "maxTotalRAMSize": -1,
-            "totalInstancesUsed": len(counted),
-            "totalCoresUsed": sum(record.vcpus for record in counted),
-            "totalRAMUsed": sum(record.ram for record in counted),
-        },
-    }
+    uuid = lookup.id_of(record)
+    return {"id": uuid, "name": record.name, "links": _links(request, uuid)}
 
 
 def _view(
     record: BuildRequest | Instance,
     uuid: str,
     metadata: dict[str, str],
-    base: str,
+    request: Request,
     vm_state: Vm,
     task_state: Task | None,
 ) -> dict[str, Any]:
@@ -164,7 +104,7 @@ def _view(
         "addresses": {},
         "accessIPv4": "",
         "accessIPv6": "",
-        "links": _links(f"{base}/servers/{uuid}"),
+        "links": _links(request, uuid),
         "OS-DCF:diskConfig": "MANUAL",
         "progress": 0,
         "OS-EXT-AZ:availability_zone": "",
@@ -206,5 +146,5 @@ def _addresses(ports: list[dict[str, str]]) -> dict[str, Any]:
     return shown
 
 
-def _links(url: str) -> list[dict[str, str]]:
-    return [{"rel": "self", "href": url}]
+def _links(request: Request, uuid: str) -> list[dict[str, str]]:
+    return [{"rel": "self", "href": url(request, "servers", uuid)}]

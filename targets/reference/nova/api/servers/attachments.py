@@ -2,16 +2,69 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from targets.reference.client import BadRequest, NotFound, Unreachable
 from targets.reference.nova import databases, volumes
 from targets.reference.nova.action import InstanceAction
-from targets.reference.nova.api import servers
+from targets.reference.nova.api.router import Router
+from targets.reference.nova.api.schema import Schema, read_body
+from targets.reference.nova.api.servers import lookup
 from targets.reference.nova.block_device import BlockDevice, DeviceState, VolumeInUse
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance, InstanceNotFound
 from targets.reference.nova.rpc import ComputeRpc
 from targets.reference.nova.states import Task, Vm
-from targets.reference.web import HttpError, not_found
+from targets.reference.web import HttpError, Reply, Request, not_found
+
+router = Router()
+_PATH = "/servers/{server}/os-volume_attachments"
+
+
+class AttachSchema(Schema):
+    """What a user says of a volume that he attaches."""
+
+    volumeId: str
+    device: str | None = None
+    tag: str | None = None
+    delete_on_termination: bool = False
+
+
+@router.route("GET", _PATH, "os-volumes-attachments:index")
+def list_all(request: Request) -> dict[str, Any]:
+    """List the volumes of a server."""
+    return {"volumeAttachments": [_view(device) for device in find_all(request.path["server"])]}
+
+
+@router.route("POST", _PATH, "os-volumes-attachments:create")
+def post(request: Request) -> dict[str, Any]:
+    """Attach a volume."""
+    wanted = read_body(AttachSchema, request, "volumeAttachment")
+    device = attach(request.path["server"], wanted.volumeId, wanted.delete_on_termination)
+    return {"volumeAttachment": _view(device)}
+
+
+@router.route("GET", _PATH + "/{volume}", "os-volumes-attachments:index")
+def show(request: Request) -> dict[str, Any]:
+    """Show a volume of a server."""
+    return {"volumeAttachment": _view(get(request.path["server"], request.path["volume"]))}
+
+
+@router.route("PUT", _PATH + "/{volume}", "os-volumes-attachments:update")
+def put(request: Request) -> Reply:
+    """Change whether a volume ends with its server."""
+    wanted = request.body_of("volumeAttachment").get("delete_on_termination")
+    if not isinstance(wanted, bool):
+        raise HttpError(400, "Only delete_on_termination can be changed.")
+    update(request.path["server"], request.path["volume"], wanted)
+    return Reply(202)
+
+
+@router.route("DELETE", _PATH + "/{volume}", "os-volumes-attachments:delete")
+def delete(request: Request) -> Reply:
+    """Detach a volume."""
+    detach(request.path["server"], request.path["volume"])
+    return Reply(202)
 
 
 def find_all(server_id: str) -> list[BlockDevice]:
@@ -20,7 +73,7 @@ def find_all(server_id: str) -> list[BlockDevice]:
     Raises:
         HttpError: 404.
     """
-    server = servers.get(server_id)
+    server = lookup.get(server_id)
     if isinstance(server, BuildRequest):
         return []
     return BlockDevice.find(server.cell, instance=server_id)
@@ -119,7 +172,7 @@ def resume() -> None:
 
 
 def _ready(server_id: str, action: str) -> Instance:
-    instance = servers.get_placed(server_id)
+    instance = lookup.get_placed(server_id)
     if instance.vm_state not in (Vm.ACTIVE, Vm.STOPPED) or instance.task_state == Task.DELETING:
         raise HttpError(
             409,
@@ -127,3 +180,16 @@ def _ready(server_id: str, action: str) -> Instance:
             f" task_state {instance.task_state}",
         )
     return instance
+
+
+def _view(device: BlockDevice) -> dict[str, Any]:
+    return {
+        "id": device.volume,
+        "volumeId": device.volume,
+        "serverId": device.instance,
+        "device": device.device,
+        "tag": None,
+        "delete_on_termination": device.delete_on_termination,
+        "attachment_id": device.attachment or None,
+        "bdm_uuid": device.id,
+    }
