@@ -24,6 +24,7 @@ from targets.cloud.clean_up import clean_up
 from targets.cloud.client import connect
 from targets.cloud.world import CloudWorld
 from targets.embedded.accesses import ACCESSES
+from targets.embedded.layout import Layout
 from targets.embedded.observer import Observer
 from targets.embedded.points import POINTS
 from targets.embedded.pristine import Moment, Pristine
@@ -32,39 +33,11 @@ from targets.processes import ProcessTarget
 from targets.reference import bugs
 from targets.reference.bus import Bus, BusUnreachable
 from targets.reference.config import QUIET_PATH, bus_token
-from targets.topology import Forked, ServiceSpec, Topology
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
 CLOUD = "reference"
-HOSTS = ("host1", "host2")
-CELLS = ("cell0", "cell1")
-_MODULES = {
-    "identity": "targets.reference.identity",
-    "image": "targets.reference.image",
-    "network": "targets.reference.network",
-    "volume": "targets.reference.volume.api",
-    "placement": "targets.reference.placement.api",
-    "bus": "targets.reference.bus.server",
-    "scheduler": "targets.reference.nova.scheduler",
-    "conductor": "targets.reference.nova.conductor",
-    "api": "targets.reference.nova.api",
-    "compute": "targets.reference.nova.compute",
-    "hypervisor": "targets.reference.nova.hypervisor",
-}
-_AT_START = (
-    "encodings.idna",
-    "sqlalchemy.dialects.sqlite",
-    "uvicorn.lifespan.off",
-    "uvicorn.loops.asyncio",
-    "uvicorn.protocols.http.httptools_impl",
-)
-"""What libraries import no sooner than when a service starts: a third of what a start costs."""
-
-_HYPERVISORS = tuple(f"hypervisor-{host}" for host in HOSTS)
-_HTTP_SERVICES = ("identity", "image", "network", "volume", "placement", "api", *_HYPERVISORS)
-_CONSUMERS = ("scheduler", "conductor", *(f"compute-{host}" for host in HOSTS))
 _PATIENCE_S = 0.2
 
 _CLOUDS_YAML = """\
@@ -80,49 +53,6 @@ clouds:
       user_domain_id: default
       project_domain_id: default
 """
-
-
-def _service(name: str, *after: str, host: str = "") -> ServiceSpec:
-    environment = {"REFERENCE_SERVICE": name, "REFERENCE_HOST": host}
-    if name in _HTTP_SERVICES:
-        environment["REFERENCE_PORT"] = f"{{port:{name}}}"
-    module = _MODULES[name.partition("-")[0]]
-    # Stateless, as all of them keep what they know in databases: those are restored in place.
-    return ServiceSpec(name, Forked(f"{module}:main"), environment, after=after, stateless=True)
-
-
-TOPOLOGY = Topology(
-    services=(
-        *(_service(name) for name in ("identity", "image", "network", "volume", "placement")),
-        _service("bus"),
-        _service("scheduler", "bus", "placement"),
-        _service("conductor", "bus"),
-        _service("api", "bus"),
-        *(_service(f"hypervisor-{host}", host=host) for host in HOSTS),
-        *(
-            _service(
-                f"compute-{host}",
-                "bus",
-                "api",
-                "conductor",
-                "placement",
-                f"hypervisor-{host}",
-                host=host,
-            )
-            for host in HOSTS
-        ),
-    ),
-    preload=(*_MODULES.values(), *_AT_START),
-    environment={
-        "REFERENCE_RUN_DIR": "{run_dir}",
-        "REFERENCE_BUS": "127.0.0.1:{port:bus}",
-        "REFERENCE_BUGS": "{bugs}",
-        "REFERENCE_ENDPOINTS": ",".join(
-            f"{name}=http://127.0.0.1:{{port:{name}}}" for name in _HTTP_SERVICES
-        ),
-    },
-    withheld=("REFERENCE_",),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +75,9 @@ class Embedded(ProcessTarget):
     """The reference control plane on this machine."""
 
     name = "reference"
-    topology = TOPOLOGY
+    layout = Layout()
+    """Which processes there are; a subclass may have another one, and the topology of that."""
+    topology = layout.topology()
     points = POINTS
     operations = operations.OPERATIONS
     bugs = bugs.available()
@@ -159,7 +91,7 @@ class Embedded(ProcessTarget):
         # Nobody else on this machine shall guess them.
         self._password, self._secret = secrets.token_urlsafe(24), secrets.token_hex(32)
         own = {"REFERENCE_PASSWORD": self._password, "REFERENCE_TOKEN_SECRET": self._secret}
-        topology = self.topology  # a subclass may have another one
+        topology = self.topology
         self.topology = replace(topology, environment={**topology.environment, **own})
         super().__init__()
         self._links: _Links | None = None
@@ -180,9 +112,9 @@ class Embedded(ProcessTarget):
         )
         self._links = _Links(
             Bus(f"127.0.0.1:{self.port('bus')}", bus_token(self._secret)),
-            Quiet({name: self.port(name) for name in _HTTP_SERVICES}, QUIET_PATH),
+            Quiet({name: self.port(name) for name in self.layout.http_services}, QUIET_PATH),
             Pristine(run_dir),
-            Observer(run_dir, CELLS, HOSTS),
+            Observer(run_dir, self.layout.cells, tuple(self.layout.hosts)),
         )
 
     def reset(self, bugs: frozenset[str], kept: object = None) -> None:
@@ -260,8 +192,8 @@ class Embedded(ProcessTarget):
             found = self._open.bus.under_way(requests, (), _PATIENCE_S)
             if found:  # seldom; and to see who is frozen takes longer than to ask the broker
                 stopped = [
-                    _queue(name)
-                    for name in _CONSUMERS
+                    queue
+                    for name, queue in self.layout.consumers.items()
                     if self.services[name].state is ServiceState.FROZEN
                 ]
                 if stopped:
@@ -299,8 +231,8 @@ class Embedded(ProcessTarget):
             try:
                 # A broker that has just come back knows only what its clients have told it.
                 expected = [
-                    _queue(name)
-                    for name in _CONSUMERS
+                    queue
+                    for name, queue in self.layout.consumers.items()
                     if self.services[name].state is ServiceState.READY
                 ]
                 pending += self._open.bus.drain(max(deadline - time.monotonic(), 0.0), expected)
@@ -312,7 +244,9 @@ class Embedded(ProcessTarget):
         return done
 
     def _ask_quiet(self, deadline_s: float) -> dict[str, Answer]:
-        alive = [n for n in _HTTP_SERVICES if self.services[n].state is not ServiceState.DEAD]
+        alive = [
+            n for n in self.layout.http_services if self.services[n].state is not ServiceState.DEAD
+        ]
         return self._open.quiet.ask(alive, deadline_s)
 
     def _end_what_is_busy(self) -> None:
@@ -326,17 +260,12 @@ class Embedded(ProcessTarget):
         except BusUnreachable:
             busy = ["bus"]
         if busy:
-            for name in ("bus", *_CONSUMERS):
+            for name in ("bus", *self.layout.consumers):
                 self.services[name].kill()
 
     def _purge(self) -> None:
         if self.services["bus"].state is ServiceState.READY:
             self._open.bus.purge()
-
-
-def _queue(service: str) -> str:
-    """Name the queue that a service consumes."""
-    return service.replace("-", ".", 1)
 
 
 def target() -> Embedded:

@@ -44,16 +44,33 @@ class RpcClient:
 
 
 class RpcServer:
-    """Serves the public methods of ``endpoints`` under ``topic``, or ``topic`` at ``host``."""
+    """Serves the public methods of ``endpoints`` under ``topic`` at ``host``.
 
-    def __init__(self, bus: Bus, topic: str, host: str, *endpoints: object, threads: int = 64):
+    When it is ``shared``, it is also one of those that take what is sent to the topic as such.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        topic: str,
+        host: str,
+        *endpoints: object,
+        shared: bool = False,
+        threads: int = 64,
+    ) -> None:
         self._bus = bus
         self._queue = queue_name(topic, host)
+        self._topic = topic if shared else ""
         self._endpoints = endpoints
         self._threads = threads
 
     def start(self) -> None:
-        """Begin to take messages, each in one of ``threads`` threads."""
+        """Begin to take messages, each in one of ``threads`` threads.
+
+        Its own queue comes last: who listens there serves all that it is to serve.
+        """
+        if self._topic:
+            self._bus.consume(self._topic, self._serve, self._threads)
         self._bus.consume(self._queue, self._serve, self._threads)
 
     def _serve(self, message: Frame) -> Any:

@@ -37,7 +37,7 @@ import logging
 import signal
 import socket
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from hmac import compare_digest
 
@@ -211,7 +211,7 @@ class Broker:
             yield from (f"reply {number} not received" for number in connection.unreceived)
             yield from (f"{work['what']} in flight" for work in connection.busy.values())
 
-    def under_way(self, requests: Container[str], stopped: Container[str]) -> Iterator[str]:
+    def under_way(self, requests: Container[str], stopped: Iterable[str]) -> Iterator[str]:
         """Say, one by one, what goes on by itself for these requests, though nobody waits for it.
 
         What waits in a queue needs a consumer, and is none of it; nor is what the consumers of the
@@ -220,21 +220,24 @@ class Broker:
         for message in self.delayed:
             if message.request in requests:
                 yield f"{message} waits to be tried again"
+        still = {
+            c.connection for q in stopped if q in self.queues for c in self.queues[q].consumers
+        }
         calls = [m for queue in self.queues.values() for m in queue.messages]
-        calls += [d.message for d in self.deliveries.values() if d.message.queue in stopped]
+        calls += [d.message for d in self.deliveries.values() if d.consumer.connection in still]
         held_up = {(m.call.caller, m.request) for m in calls if m.call}
         for delivery in self.deliveries.values():
-            message = delivery.message
+            message, worker = delivery.message, delivery.consumer.connection
             if (
                 message.request in requests
                 and not message.awaited
-                and message.queue not in stopped
-                and (delivery.consumer.connection, message.request) not in held_up
+                and worker not in still
+                and (worker, message.request) not in held_up
             ):
                 yield f"{message} in flight"
-        for connection in self.connections:
+        for connection in self.connections - still:
             for work in connection.busy.values():
-                if work["request"] in requests and work["queue"] not in stopped:
+                if work["request"] in requests:
                     yield f"{work['what']} in flight"
 
     def _mature(self, message: Message) -> None:

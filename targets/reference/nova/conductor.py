@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from targets.reference import context, tokens
+from targets.reference import config, context, tokens
 from targets.reference.bus import CallLost, RpcServer
 from targets.reference.client import BadRequest, NotFound
 from targets.reference.nova import allocations, databases, deletion, process, volumes
@@ -157,6 +157,6 @@ def main() -> None:
             conductor.recover()
 
     bus().on_reconnect = recover
-    RpcServer(bus(), "conductor", "", conductor).start()
+    RpcServer(bus(), "conductor", config.current().service, conductor, shared=True).start()
     recover()
     process.serve()

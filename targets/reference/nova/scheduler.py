@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from targets.reference import config
 from targets.reference.bus import RpcServer
 from targets.reference.nova import allocations, process
 from targets.reference.nova.rpc import bus
@@ -18,5 +19,5 @@ class Scheduler:
 def main() -> None:
     """Run the scheduler."""
     process.begin()
-    RpcServer(bus(), "scheduler", "", Scheduler()).start()
+    RpcServer(bus(), "scheduler", config.current().service, Scheduler(), shared=True).start()
     process.serve()
