@@ -210,6 +210,11 @@ class Embedded(ProcessTarget):
         """An id in the form that OpenStack's services accept from outside."""
         return f"req-{uuid.uuid4()}"
 
+    @property
+    def bus(self) -> Bus:
+        """A connection to the broker, to look at it."""
+        return self._open.bus
+
     # ------------------------------------------------------------------ steps
 
     @property

@@ -158,6 +158,16 @@ class Bus:
         moving: list[str] = self._confirmed(frame, timeout_s)["moving"]
         return moving
 
+    def listening(self, timeout_s: float = CONFIRM_S) -> frozenset[str]:
+        """Name the queues that somebody consumes now.
+
+        A process that has died does so no more as soon as its end can be known to anybody.
+
+        Raises:
+            BusUnreachable: the broker did not answer within ``timeout_s`` seconds.
+        """
+        return frozenset(self._confirmed({"op": "listening"}, timeout_s)["queues"])
+
     def purge(self) -> None:
         """Throw away every message that waits in a queue."""
         self._confirmed({"op": "purge"})

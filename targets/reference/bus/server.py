@@ -21,6 +21,7 @@ busy      ticket, what, queue, request      work that began before this broker d
 idle      ticket                            that work has ended
 drain     id, deadline_s, consumers         ok; pending is empty, or says what there still is
 under_way id, requests, stopped             ok; moving says what goes on for these request ids
+listening id                                ok; queues names those that somebody consumes
 purge     id                                ok
 stats     id                                ok with queues, in_flight, delivered
 hello     token
@@ -292,10 +293,18 @@ class Peer(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
+    def eof_received(self) -> None:
+        """Forget the peer, before anything is done that another one has sent after its end."""
+        self._forget()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the peer."""
-        self.closed = True
-        self.broker.disconnect(self)
+        self._forget()
+
+    def _forget(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.broker.disconnect(self)
 
     def data_received(self, data: bytes) -> None:
         """Obey what the peer sent."""
@@ -351,6 +360,8 @@ class Peer(asyncio.Protocol):
                 return broker.drain(drain, frame["deadline_s"])
             case "under_way":
                 answer["moving"] = list(broker.under_way(frame["requests"], frame["stopped"]))
+            case "listening":
+                answer["queues"] = [name for name, q in broker.queues.items() if q.consumers]
             case "purge":
                 broker.purge()
             case "stats":

@@ -12,7 +12,7 @@ import logging
 from targets.reference import config, context, tokens
 from targets.reference.bus import CallLost, RpcServer
 from targets.reference.client import BadRequest, NotFound
-from targets.reference.nova import allocations, databases, deletion, process, volumes
+from targets.reference.nova import allocations, databases, deletion, process, services, volumes
 from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.allocations import NoValidHost
 from targets.reference.nova.block_device import BlockDevice
@@ -156,6 +156,7 @@ def main() -> None:
         with context.use(tokens.service_context()):
             conductor.recover()
 
+    services.report(services.CONDUCTOR, databases.CELL0, config.current().service)
     bus().on_reconnect = recover
     RpcServer(bus(), "conductor", config.current().service, conductor, shared=True).start()
     recover()

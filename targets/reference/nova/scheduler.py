@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from targets.reference import config
 from targets.reference.bus import RpcServer
-from targets.reference.nova import allocations, process
+from targets.reference.nova import allocations, databases, process, services
 from targets.reference.nova.rpc import bus
 
 
@@ -19,5 +19,6 @@ class Scheduler:
 def main() -> None:
     """Run the scheduler."""
     process.begin()
+    services.report(services.SCHEDULER, databases.CELL0, config.current().service)
     RpcServer(bus(), "scheduler", config.current().service, Scheduler(), shared=True).start()
     process.serve()

@@ -93,3 +93,18 @@ COMPUTE_NODES = sa.Table(
     sa.Column("ram_used", sa.Integer, nullable=False),
     sa.Column("disk_used", sa.Integer, nullable=False),
 )
+SERVICES = sa.Table(
+    "services",
+    CELL,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("binary", sa.String(255), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", sa.String(255)),
+    sa.Column("forced_down", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32), nullable=False),
+    sa.Column("last_seen_up", sa.String(32), nullable=False),
+    sa.UniqueConstraint("binary", "host"),
+)

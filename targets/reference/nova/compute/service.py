@@ -7,7 +7,7 @@ import logging
 from targets.reference import config, context, tokens
 from targets.reference.bus import RpcServer
 from targets.reference.client import Unreachable
-from targets.reference.nova import databases, process
+from targets.reference.nova import databases, process, services
 from targets.reference.nova.compute.building import Builder
 from targets.reference.nova.compute.devices import Devices
 from targets.reference.nova.compute.driver import Driver
@@ -41,6 +41,7 @@ def main() -> None:
 
     with context.use(tokens.service_context()):
         tracker.register()
+        services.report(services.COMPUTE, cell, name)
     recover()
     bus().on_reconnect = recover
     endpoints = (recoverer, *(operation(host) for operation in OPERATIONS))
