@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -22,12 +22,14 @@ class HttpClient:
 
     Nobody listens, or a status of 400 and more: :class:`OperationFailed`, a clear no. A cut
     connection, no answer in time, or a status of ``lost``: :class:`OperationIndeterminate`. The
-    request id of the scope travels in the header ``request_id_header``. Any thread may ask.
+    request id of the scope travels in the header ``request_id_header``, beside ``headers``. Any
+    thread may ask.
     """
 
     port: int
     request_id_header: str = "X-Request-Id"
     lost: Collection[int] = LOST
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, scope: Scope, path: str) -> Any:
         """The answer to ``GET path``."""
@@ -45,7 +47,9 @@ class HttpClient:
             OperationIndeterminate: the answer was lost.
         """
         what = f"{method} {path}"
-        headers = {self.request_id_header: scope.request_id} if scope.request_id else {}
+        headers = dict(self.headers)
+        if scope.request_id:
+            headers[self.request_id_header] = scope.request_id
         link = HTTPConnection("127.0.0.1", self.port, timeout=scope.deadline_s)
         with closing(link):
             try:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from chaos.invariant import Evidence, invariant
-from targets.cloud.world import CloudWorld
+from targets.cloud.world import CloudWorld, Guest, Instance
+
+_POWER = {"active": {"running"}, "stopped": {"shutdown", "crashed"}, "paused": {"paused"}}
+"""What a guest does, by its instance's VM state."""
+_RECORDED = {1: "running", 3: "paused", 4: "shutdown", 6: "crashed"}
 
 
 @invariant("guests-match-instances", checked="settled", number=2)
 def guests_match_instances(evidence: Evidence) -> Iterator[str]:
-    """A guest runs if and only if one visible ACTIVE instance is on its host; none is orphaned."""
+    """A guest does, and has, what one visible instance on its host says; none is orphaned."""
     world: CloudWorld = evidence.world
+    volumes: dict[str, set[str]] = defaultdict(set)
+    for device in world.block_devices:
+        volumes[device.instance].add(device.volume)
     visible = {i.uuid: i for i in world.instances if not i.hidden}
     for uuid, count in Counter(i.uuid for i in world.instances if not i.hidden).items():
         if count > 1:
@@ -26,8 +33,22 @@ def guests_match_instances(evidence: Evidence) -> Iterator[str]:
             yield f"guest {guest.uuid} exists on {homes[guest.uuid]} hosts, one is {guest.host}"
         elif owner.host != guest.host:
             yield f"guest {guest.uuid} is on {guest.host}, its instance says {owner.host}"
-        elif (owner.vm_state == "active") != (guest.power == "running"):
-            yield f"instance {owner.name} is {owner.vm_state}, its guest is {guest.power}"
+        elif owner.vm_state in _POWER:
+            yield from _unlike(owner, guest, volumes[guest.uuid])
     for instance in visible.values():
-        if instance.vm_state in {"active", "stopped"} and instance.uuid not in homes:
+        if instance.vm_state in _POWER and instance.uuid not in homes:
             yield f"instance {instance.name} is {instance.vm_state}, but has no guest"
+
+
+def _unlike(owner: Instance, guest: Guest, volumes: set[str]) -> Iterator[str]:
+    """How a guest differs from what the records say."""
+    recorded = _RECORDED.get(owner.power_state, "not there")
+    if guest.power not in _POWER[owner.vm_state]:
+        yield f"instance {owner.name} is {owner.vm_state}, its guest is {guest.power}"
+    elif recorded != guest.power:
+        yield f"instance {owner.name} is recorded as {recorded}, its guest is {guest.power}"
+    if set(guest.disks) != volumes:
+        yield (
+            f"the guest of {owner.name} has the disks {sorted(guest.disks)}, "
+            f"its block devices are {sorted(volumes)}"
+        )

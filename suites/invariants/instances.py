@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from chaos.invariant import Evidence, invariant
 from targets.cloud.world import CloudWorld
 
-RESTING = {"active", "stopped", "error", "resized"}
+RESTING = {
+    "active", "stopped", "paused", "shelved", "shelved_offloaded", "soft-delete", "error", "resized"
+}  # fmt: skip
 """VM states in which an instance may stay; with task state None."""
 
 
 @invariant("instances-at-rest", checked="settled", number=1)
 def instances_at_rest(evidence: Evidence) -> Iterator[str]:
-    """Every instance is ACTIVE, SHUTOFF, ERROR, VERIFY_RESIZE or gone, with task state None."""
+    """Every instance is in a state in which it may stay, or gone, with task state None."""
     world: CloudWorld = evidence.world
     for instance in world.instances:
         if instance.vm_state not in RESTING or instance.task_state is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaos.operation import OperationFailed, OperationIndeterminate
+from targets.cloud.operator import Operator
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 _actor: ContextVar[tuple[str, float]] = ContextVar("actor", default=("", 30.0))
 
 
-def connect(clouds_yaml: Path, cloud: str) -> Connection:
-    """Connect to ``cloud`` of that file; the SDK's own retries are off."""
+def connect(clouds_yaml: Path, cloud: str, operator: Operator | None = None) -> Connection:
+    """Connect to ``cloud`` of that file; the SDK's own retries are off.
+
+    The cloud's ``operator`` goes along, for the operations that are his.
+    """
     # Imported here, as it takes a tenth of a second and a run without this target needs none of it.
     from keystoneauth1.session import Session
     from openstack.config import OpenStackConfig
@@ -49,7 +53,9 @@ def connect(clouds_yaml: Path, cloud: str) -> Connection:
         load_envvars=False,
         session_constructor=ActorsSession,
     )
-    return Connection(config=found.get_one(cloud))
+    connection = Connection(config=found.get_one(cloud))
+    connection.operator = operator  # type: ignore[attr-defined]
+    return connection
 
 
 def _asked_directly() -> str:

@@ -25,6 +25,7 @@ from chaos.operation import (
 )
 from chaos.words import Word
 from targets.cloud.client import acting_as
+from targets.cloud.operator import GuestFate
 
 T = TypeVar("T")
 
@@ -143,6 +144,26 @@ def stop_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Stop a running server."""
     key = _server_id(scope, server)
     scope.client.compute.stop_server(key)
+    if wait:
+        wait_server(scope, server, wait)
+    return {"status": 202, "server": key}
+
+
+@operation("server.pause")
+def pause_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
+    """Pause a running server."""
+    key = _server_id(scope, server)
+    scope.client.compute.pause_server(key)
+    if wait:
+        wait_server(scope, server, wait)
+    return {"status": 202, "server": key}
+
+
+@operation("server.unpause")
+def unpause_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
+    """Let a paused server go on."""
+    key = _server_id(scope, server)
+    scope.client.compute.unpause_server(key)
     if wait:
         wait_server(scope, server, wait)
     return {"status": 202, "server": key}
@@ -305,6 +326,40 @@ def expect_volume(
     if status is not None:
         _expect(f"volume {volume}", status=(status, found["status"] if found else "gone"))
     return {"exists": found is not None, "status": found["status"] if found else None}
+
+
+# ------------------------------------------------------------------ beside the interface
+
+
+@operation("guest.crash")
+def crash_guest(scope: Scope, server: Server) -> dict[str, Any]:
+    """Let a server's guest die by itself."""
+    return _strike_guest(scope, server, "crash")
+
+
+@operation("guest.shutdown")
+def shut_guest_down(scope: Scope, server: Server) -> dict[str, Any]:
+    """Let a server's guest shut itself down."""
+    return _strike_guest(scope, server, "power-off")
+
+
+@operation("guest.ignore_acpi")
+def deafen_guest(scope: Scope, server: Server) -> dict[str, Any]:
+    """Let a server's guest hang: until it is started anew it ignores that it shall shut down."""
+    return _strike_guest(scope, server, "ignore-acpi")
+
+
+@operation("compute.tick")
+def tick(scope: Scope, host: str, task: str) -> dict[str, Any]:
+    """Have a host's compute run one of its periodic tasks, and wait until it is done."""
+    scope.client.operator.run_periodic_task(host, task, scope.request_id, scope.deadline_s)
+    return {"host": host}
+
+
+def _strike_guest(scope: Scope, server: str, fate: GuestFate) -> dict[str, Any]:
+    key = _server_id(scope, server)
+    scope.client.operator.strike_guest(key, fate, scope.request_id, scope.deadline_s)
+    return {"server": key}
 
 
 # ------------------------------------------------------------------ shared

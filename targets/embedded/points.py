@@ -16,6 +16,10 @@ def _compute(function: str, summary: str) -> Point:
     return _nova(f"compute.{function}", "compute-*", summary)
 
 
+def _hypervisor(function: str, summary: str) -> Point:
+    return _nova(f"hypervisor:Guests.{function}", "hypervisor-*", summary)
+
+
 def _volume(function: str, summary: str) -> Point:
     return Point(f"targets.reference.volume.{function}", "volume", summary)
 
@@ -81,6 +85,8 @@ POINTS = {
     "compute.reboot": _compute("power:PowerSwitch.reboot", "reboot a server"),
     "compute.start": _compute("power:PowerSwitch.start", "start a stopped server"),
     "compute.stop": _compute("power:PowerSwitch.stop", "stop a server"),
+    "compute.pause": _compute("power:PowerSwitch.pause", "pause a server"),
+    "compute.unpause": _compute("power:PowerSwitch.unpause", "let a paused server go on"),
     "compute.attach": _compute("devices:Devices.attach_volume", "connect a volume"),
     "compute.detach": _compute("devices:Devices.detach_volume", "disconnect a volume"),
     "compute.init_host": _compute(
@@ -97,6 +103,30 @@ POINTS = {
     "hypervisor.destroy": _compute("driver:Driver.destroy", "stop and forget a guest"),
     "hypervisor.attach_disk": _compute("driver:Driver.attach_disk", "connect a disk to a guest"),
     "hypervisor.detach_disk": _compute("driver:Driver.detach_disk", "take a disk from a guest"),
+    "hypervisor.pause": _compute("driver:Driver.pause", "stop a guest's processors"),
+    "hypervisor.unpause": _compute("driver:Driver.unpause", "let a paused guest go on"),
+    "hypervisor.reboot": _compute("driver:Driver.reboot", "shut a guest down and start it again"),
+    "hypervisor.spawn": _compute("driver:Driver.spawn", "define a guest, connect disks, start it"),
+    # What a compute does again and again by itself.
+    "periodic.sync_power_states": _compute(
+        "power:sync_power_states", "compare what the guests do with the records"
+    ),
+    "periodic.record_power_state": _compute(
+        "power:record_power_state", "record what a guest does by itself"
+    ),
+    "periodic.stop_after_guest": _compute(
+        "power:stop_after_its_guest", "stop a server whose guest died"
+    ),
+    # The hypervisor's own steps.
+    "guest.define": _hypervisor("define", "make a guest known"),
+    "guest.undefine": _hypervisor("undefine", "stop and forget a guest"),
+    "guest.start": _hypervisor("start", "start a guest"),
+    "guest.shutdown": _hypervisor("shutdown", "press a guest's power button"),
+    "guest.power_off": _hypervisor("power_off", "pull a guest's plug"),
+    "guest.pause": _hypervisor("pause", "stop a guest's processors"),
+    "guest.unpause": _hypervisor("unpause", "let a paused guest go on"),
+    "guest.connect": _hypervisor("connect", "connect a disk"),
+    "guest.disconnect": _hypervisor("disconnect", "take a disk away"),
     # The volume service's own steps.
     "volume.create": _volume("store:Volumes.create", "write a volume's record"),
     "volume.delete": _volume("store:Volumes.delete", "a delete arrives at the volume service"),

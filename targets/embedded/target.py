@@ -26,6 +26,7 @@ from targets.cloud.world import CloudWorld
 from targets.embedded.accesses import ACCESSES
 from targets.embedded.layout import Layout
 from targets.embedded.observer import Observer
+from targets.embedded.operator import EmbeddedOperator
 from targets.embedded.points import POINTS
 from targets.embedded.pristine import Moment, Pristine
 from targets.embedded.quiet import Answer, Quiet
@@ -156,7 +157,7 @@ class Embedded(ProcessTarget):
     def client(self) -> Connection:
         """Return the connection that all actors share."""
         if self._connection is None:
-            self._connection = connect(self.clouds_yaml, CLOUD)
+            self._connection = connect(self.clouds_yaml, CLOUD, self._operator)
         return self._connection
 
     def observe(self) -> CloudWorld:
@@ -222,6 +223,13 @@ class Embedded(ProcessTarget):
         if self._links is None:
             raise TargetError(f"target {self.name} is not started")
         return self._links
+
+    @property
+    def _operator(self) -> EmbeddedOperator:
+        ports = {host: self.port(f"hypervisor-{host}") for host in self.layout.hosts}
+        return EmbeddedOperator(
+            lambda: self._open.bus, ports, lambda: str(self.client().session.get_token())
+        )
 
     @property
     def _has_bus(self) -> bool:

@@ -351,18 +351,12 @@ def test_a_delete_is_carried_out_when_its_compute_is_back(target: Embedded, do: 
 
 
 @pytest.fixture
-def rebooting(do: Do, scope: Scope) -> str:
+def rebooting(do: Do) -> str:
     """A server that is being rebooted, and takes a second to ignore that it is asked to."""
-    made = scope.client.compute.create_server(
-        name="deaf",
-        flavor_id="1",
-        image_id=scope.client.image.find_image("cirros", ignore_missing=False).id,
-        networks="none",
-        metadata={"ignores_acpi": "true"},
-    )
-    do("server.wait", "deaf", "ACTIVE")
+    made = do("server.create", "deaf", networks="none")
+    do("guest.ignore_acpi", "deaf")
     do("server.reboot", "deaf")
-    return str(made.id)
+    return str(made["id"])
 
 
 def test_the_work_of_a_request_goes_on_after_its_answer(target: Embedded, rebooting: str) -> None:

@@ -8,6 +8,10 @@
 ``POST /guests/{uuid}/start``          start it
 ``POST /guests/{uuid}/shutdown``       ask it by ACPI to shut down, and wait ``wait_s`` seconds
 ``POST /guests/{uuid}/power-off``      pull the plug
+``POST /guests/{uuid}/pause``          stop its processors, 409 if it does not run
+``POST /guests/{uuid}/unpause``        let them go on, 409 if they do not stand still
+``POST /guests/{uuid}/crash``          nobody asks for that: it dies by itself
+``POST /guests/{uuid}/ignore-acpi``    nor for that: it hangs until it is started the next time
 ``PUT /guests/{uuid}/disks/{volume}``  connect a volume
 ``DELETE …/disks/{volume}``            disconnect it
 =====================================  ============================================================
@@ -16,6 +20,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +28,7 @@ import sqlalchemy as sa
 from targets.reference import config
 from targets.reference.database import Database, open_database
 from targets.reference.nova import process
-from targets.reference.web import Api, Reply, Request, not_found, serve
+from targets.reference.web import Api, Handler, HttpError, Reply, Request, not_found, serve
 
 METADATA = sa.MetaData()
 GUESTS = sa.Table(
@@ -40,11 +45,12 @@ DISKS = sa.Table(
     sa.Column("guest", sa.ForeignKey("guests.uuid", ondelete="CASCADE"), primary_key=True),
     sa.Column("volume", sa.String(36), primary_key=True),
 )
-RUNNING, SHUTDOWN = "running", "shutdown"
+RUNNING, PAUSED, SHUTDOWN, CRASHED = "running", "paused", "shutdown", "crashed"
+_ALIVE = (RUNNING, PAUSED)
 
 
 class Guests:
-    """The guests of this host; ``power`` is running, shutdown or crashed."""
+    """The guests of this host; ``power`` is running, paused, shutdown or crashed."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -71,12 +77,13 @@ class Guests:
             raise not_found("Guest", uuid)
         return found[0]
 
-    def define(self, uuid: str, name: str, ignores_acpi: bool) -> None:
+    def define(self, uuid: str, name: str) -> None:
         """Make a guest that is shut off, or change its definition and leave it as it is."""
-        values = {"name": name, "ignores_acpi": ignores_acpi}
+        new = {"uuid": uuid, "name": name, "power": SHUTDOWN, "ignores_acpi": False}
         with self._db.transaction() as connection:
-            if not connection.execute(GUESTS.update().filter_by(uuid=uuid).values(values)).rowcount:
-                connection.execute(GUESTS.insert(), {"uuid": uuid, "power": SHUTDOWN, **values})
+            change = GUESTS.update().filter_by(uuid=uuid).values(name=name)
+            if not connection.execute(change).rowcount:
+                connection.execute(GUESTS.insert(), new)
 
     def undefine(self, uuid: str) -> None:
         """Stop and forget a guest.
@@ -88,18 +95,54 @@ class Guests:
             if not connection.execute(GUESTS.delete().filter_by(uuid=uuid)).rowcount:
                 raise not_found("Guest", uuid)
 
-    def set_power(self, uuid: str, power: str) -> None:
-        """Start or stop a guest; no matter if it is so already.
+    def start(self, uuid: str) -> None:
+        """Start a guest, unless it runs already; one that hung listens again.
 
         Raises:
             HttpError: 404.
         """
-        with self._db.transaction() as connection:
-            change = GUESTS.update().filter_by(uuid=uuid).values(power=power)
-            if not connection.execute(change).rowcount:
-                raise not_found("Guest", uuid)
-        with self._changed:
-            self._changed.notify_all()
+        if self.get(uuid)["power"] != RUNNING:
+            self._change(uuid, power=RUNNING, ignores_acpi=False)
+
+    def power_off(self, uuid: str) -> None:
+        """Pull a guest's plug.
+
+        Raises:
+            HttpError: 404.
+        """
+        self._change(uuid, power=SHUTDOWN)
+
+    def pause(self, uuid: str) -> None:
+        """Stop a running guest's processors; no matter if they stand still already.
+
+        Raises:
+            HttpError: 404; 409, it does not run.
+        """
+        self._change(uuid, among=_ALIVE, power=PAUSED)
+
+    def unpause(self, uuid: str) -> None:
+        """Let a paused guest go on; no matter if it does already.
+
+        Raises:
+            HttpError: 404; 409, it is not paused.
+        """
+        self._change(uuid, among=_ALIVE, power=RUNNING)
+
+    def crash(self, uuid: str) -> None:
+        """Have a guest die by itself.
+
+        Raises:
+            HttpError: 404.
+        """
+        self._change(uuid, power=CRASHED)
+
+    def ignore_acpi(self, uuid: str) -> None:
+        """Have a guest hang: it obeys nobody any more until it is started anew.
+
+        Raises:
+            HttpError: 404.
+        """
+        self._change(uuid, ignores_acpi=True)
 
     def shutdown(self, uuid: str, wait_s: float) -> str:
         """Ask a guest to shut down; return its power when it has, or after ``wait_s`` seconds.
@@ -107,10 +150,11 @@ class Guests:
         Raises:
             HttpError: 404.
         """
-        if not self.get(uuid)["ignores_acpi"]:
-            self.set_power(uuid, SHUTDOWN)
+        guest = self.get(uuid)
+        if guest["power"] == RUNNING and not guest["ignores_acpi"]:
+            self._change(uuid, power=SHUTDOWN)
         with self._changed:
-            self._changed.wait_for(lambda: self.get(uuid)["power"] != RUNNING, wait_s)
+            self._changed.wait_for(lambda: self.get(uuid)["power"] not in _ALIVE, wait_s)
         power: str = self.get(uuid)["power"]
         return power
 
@@ -130,6 +174,18 @@ class Guests:
         with self._db.transaction() as connection:
             connection.execute(DISKS.delete().filter_by(guest=uuid, volume=volume))
 
+    def _change(self, uuid: str, *, among: tuple[str, ...] = (), **values: object) -> None:
+        """Change a guest, if its power is ``among`` these."""
+        statement = GUESTS.update().filter_by(uuid=uuid).values(**values)
+        if among:
+            statement = statement.where(GUESTS.c.power.in_(among))
+        with self._db.transaction() as connection:
+            changed = connection.execute(statement).rowcount
+        if not changed:
+            raise HttpError(409, f"The guest is {self.get(uuid)['power']}.")
+        with self._changed:
+            self._changed.notify_all()
+
 
 def api(guests: Guests) -> Api:
     """Return the routes."""
@@ -146,25 +202,27 @@ def api(guests: Guests) -> Api:
     @api.route("PUT", "/guests/{uuid}")
     def define(request: Request) -> Reply:
         guest = request.body_of("guest")
-        guests.define(request.path["uuid"], guest["name"], guest["ignores_acpi"])
+        guests.define(request.path["uuid"], guest["name"])
         return Reply(204)
 
     @api.route("DELETE", "/guests/{uuid}")
     def undefine(request: Request) -> None:
         guests.undefine(request.path["uuid"])
 
-    @api.route("POST", "/guests/{uuid}/start")
-    def start(request: Request) -> None:
-        guests.set_power(request.path["uuid"], RUNNING)
-
     @api.route("POST", "/guests/{uuid}/shutdown")
     def shutdown(request: Request) -> dict[str, Any]:
         wait_s = float(request.body_of("shutdown")["wait_s"])
         return {"power": guests.shutdown(request.path["uuid"], wait_s)}
 
-    @api.route("POST", "/guests/{uuid}/power-off")
-    def power_off(request: Request) -> None:
-        guests.set_power(request.path["uuid"], SHUTDOWN)
+    for name, change in (
+        ("start", Guests.start),
+        ("power-off", Guests.power_off),
+        ("pause", Guests.pause),
+        ("unpause", Guests.unpause),
+        ("crash", Guests.crash),
+        ("ignore-acpi", Guests.ignore_acpi),
+    ):
+        api.route("POST", f"/guests/{{uuid}}/{name}")(_changing(guests, change))
 
     @api.route("PUT", "/guests/{uuid}/disks/{volume}")
     def connect(request: Request) -> Reply:
@@ -176,6 +234,10 @@ def api(guests: Guests) -> Api:
         guests.disconnect(request.path["uuid"], request.path["volume"])
 
     return api
+
+
+def _changing(guests: Guests, change: Callable[[Guests, str], None]) -> Handler:
+    return lambda request: change(guests, request.path["uuid"])
 
 
 def main() -> None:

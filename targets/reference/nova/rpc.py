@@ -90,6 +90,16 @@ class ComputeRpc:
         _cast(instance.host, "stop", instance)
 
     @staticmethod
+    def pause(instance: Instance) -> None:
+        """Have the guest's processors stopped."""
+        _cast(instance.host, "pause", instance)
+
+    @staticmethod
+    def unpause(instance: Instance) -> None:
+        """Have the guest go on."""
+        _cast(instance.host, "unpause", instance)
+
+    @staticmethod
     def attach_volume(instance: Instance, device: str) -> None:
         """Have a block device connected."""
         _cast(instance.host, "attach_volume", instance, device=device)

@@ -11,6 +11,10 @@ class Vm(StrEnum):
     BUILDING = "building"
     ACTIVE = "active"
     STOPPED = "stopped"
+    PAUSED = "paused"
+    SHELVED = "shelved"
+    SHELVED_OFFLOADED = "shelved_offloaded"
+    SOFT_DELETED = "soft-delete"
     ERROR = "error"
     DELETED = "deleted"
 
@@ -30,6 +34,22 @@ class Task(StrEnum):
     REBOOT_STARTED_HARD = "reboot_started_hard"
     POWERING_OFF = "powering-off"
     POWERING_ON = "powering-on"
+    PAUSING = "pausing"
+    UNPAUSING = "unpausing"
+    REBUILDING = "rebuilding"
+    REBUILD_BLOCK_DEVICE_MAPPING = "rebuild_block_device_mapping"
+    REBUILD_SPAWNING = "rebuild_spawning"
+    IMAGE_SNAPSHOT_PENDING = "image_snapshot_pending"
+    IMAGE_SNAPSHOT = "image_snapshot"
+    IMAGE_PENDING_UPLOAD = "image_pending_upload"
+    IMAGE_UPLOADING = "image_uploading"
+    SHELVING = "shelving"
+    SHELVING_IMAGE_PENDING_UPLOAD = "shelving_image_pending_upload"
+    SHELVING_IMAGE_UPLOADING = "shelving_image_uploading"
+    SHELVING_OFFLOADING = "shelving_offloading"
+    UNSHELVING = "unshelving"
+    SOFT_DELETING = "soft-deleting"
+    RESTORING = "restoring"
     DELETING = "deleting"
 
 
@@ -38,6 +58,7 @@ class Power(IntEnum):
 
     NOSTATE = 0
     RUNNING = 1
+    PAUSED = 3
     SHUTDOWN = 4
     CRASHED = 6
 
@@ -57,4 +78,4 @@ HARD_REBOOT_TASKS = frozenset(
     {Task.REBOOTING_HARD, Task.REBOOT_PENDING_HARD, Task.REBOOT_STARTED_HARD}
 )
 ALLOW_SOFT_REBOOT = frozenset({Vm.ACTIVE})
-ALLOW_HARD_REBOOT = frozenset({Vm.ACTIVE, Vm.STOPPED, Vm.ERROR})
+ALLOW_HARD_REBOOT = frozenset({Vm.ACTIVE, Vm.STOPPED, Vm.PAUSED, Vm.ERROR})

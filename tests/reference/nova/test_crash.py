@@ -205,16 +205,10 @@ def test_a_failure_is_recovered_without_a_restart(
 
 
 def test_a_guest_that_ignores_acpi_is_rebooted_hard(cloud: Cloud) -> None:
-    made = cloud.target.client().compute.create_server(
-        name="deaf",
-        flavor_id="1",
-        networks="none",
-        image_id=next(iter(cloud.target.client().image.images())).id,
-        metadata={"ignores_acpi": "true"},
-    )
-    cloud.do("server.wait", made.id, "ACTIVE")
+    server(cloud)
+    cloud.do("guest.ignore_acpi", "vm")
     power_off = cloud.hold("before hypervisor.power_off")
-    cloud.do("server.reboot", made.id, type="SOFT")
+    cloud.do("server.reboot", "vm", type="SOFT")
     cloud.struck(power_off).release()
     assert state(cloud.settled()) == RUNNING
 

@@ -79,6 +79,22 @@ def test_powering_on_and_off_is_done_again(
     assert decide(task_state, vm_state, power_state) == expected
 
 
+@pytest.mark.parametrize(
+    ("task_state", "vm_state", "power_state", "expected"),
+    [
+        (Task.PAUSING, ACTIVE, RUNNING, Recovery.CLEAR_TASK),
+        (Task.PAUSING, ACTIVE, Power.PAUSED, Recovery.PAUSE),
+        (Task.UNPAUSING, Vm.PAUSED, Power.PAUSED, Recovery.UNPAUSE),
+        (Task.UNPAUSING, Vm.PAUSED, RUNNING, Recovery.CLEAR_TASK),
+        (None, Vm.PAUSED, Power.PAUSED, Recovery.LEAVE),
+    ],
+)
+def test_a_pause_is_completed_or_forgotten_and_a_guest_that_was_to_go_on_does(
+    task_state: Task | None, vm_state: Vm, power_state: Power, expected: Recovery
+) -> None:
+    assert decide(task_state, vm_state, power_state) == expected
+
+
 @pytest.mark.parametrize("power_state", [SHUTDOWN, CRASHED, Power.NOSTATE])
 def test_a_guest_that_should_run_is_started(power_state: Power) -> None:
     assert decide(None, ACTIVE, power_state) == Recovery.RESUME_GUEST

@@ -10,7 +10,12 @@ from targets.reference.client import NotFound, ServiceClient
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.states import Power, Reboot
 
-_POWER = {"running": Power.RUNNING, "shutdown": Power.SHUTDOWN, "crashed": Power.CRASHED}
+_POWER = {
+    "running": Power.RUNNING,
+    "paused": Power.PAUSED,
+    "shutdown": Power.SHUTDOWN,
+    "crashed": Power.CRASHED,
+}
 
 
 def wait_soft_reboot_s() -> float:
@@ -45,9 +50,7 @@ class Driver:
 
     def define(self, instance: Instance) -> None:
         """Make the guest known to the hypervisor, shut off."""
-        ignores_acpi = instance.meta.get("ignores_acpi", "").lower() in ("1", "true", "yes")
-        guest = {"name": instance.name, "ignores_acpi": ignores_acpi}
-        self._hypervisor.put(f"/guests/{instance.uuid}", {"guest": guest})
+        self._hypervisor.put(f"/guests/{instance.uuid}", {"guest": {"name": instance.name}})
 
     def start(self, uuid: str) -> None:
         """Start a guest.
@@ -65,7 +68,7 @@ class Driver:
         """
         patience = {"shutdown": {"wait_s": wait_soft_reboot_s()}}
         power: str = self._hypervisor.post(f"/guests/{uuid}/shutdown", patience)["power"]
-        return power != "running"
+        return power not in ("running", "paused")
 
     def power_off(self, uuid: str) -> None:
         """Pull a guest's plug.
@@ -74,6 +77,24 @@ class Driver:
             NotFound: the hypervisor does not know it.
         """
         self._hypervisor.post(f"/guests/{uuid}/power-off")
+
+    def pause(self, uuid: str) -> None:
+        """Stop a guest's processors.
+
+        Raises:
+            Conflict: it does not run.
+            NotFound: the hypervisor does not know it.
+        """
+        self._hypervisor.post(f"/guests/{uuid}/pause")
+
+    def unpause(self, uuid: str) -> None:
+        """Let a paused guest go on.
+
+        Raises:
+            Conflict: it is not paused.
+            NotFound: the hypervisor does not know it.
+        """
+        self._hypervisor.post(f"/guests/{uuid}/unpause")
 
     def destroy(self, uuid: str) -> None:
         """Stop a guest and forget it; one that is gone is no error."""

@@ -89,6 +89,10 @@ def _recover_guest(host: Host, instance: Instance, decision: Recovery) -> None:
             power.stop(host, instance)
         case Recovery.START:
             power.start(host, instance)
+        case Recovery.PAUSE:
+            power.pause(host, instance)
+        case Recovery.UNPAUSE:
+            power.unpause(host, instance)
         case Recovery.CLEAR_TASK:
             state = host.driver.power_state(instance.uuid)
             instance.save(

@@ -33,6 +33,8 @@ class Recovery(Enum):
     CLEAR_TASK = auto()
     STOP = auto()
     START = auto()
+    PAUSE = auto()
+    UNPAUSE = auto()
     RESUME_GUEST = auto()
 
 
@@ -66,6 +68,10 @@ def decide(task_state: Task | None, vm_state: Vm, power_state: Power) -> Recover
         return Recovery.STOP
     if task_state == Task.POWERING_ON:
         return Recovery.START
+    if task_state == Task.PAUSING and power_state == Power.PAUSED:
+        return Recovery.PAUSE
+    if task_state == Task.UNPAUSING and power_state == Power.PAUSED:
+        return Recovery.UNPAUSE
     if task_state is not None:
         return Recovery.CLEAR_TASK
     if vm_state == Vm.ACTIVE and power_state != Power.RUNNING:

@@ -12,6 +12,7 @@ from targets.reference.nova.compute.building import Builder
 from targets.reference.nova.compute.devices import Devices
 from targets.reference.nova.compute.driver import Driver
 from targets.reference.nova.compute.host import Host
+from targets.reference.nova.compute.periodic import PeriodicTasks
 from targets.reference.nova.compute.power import PowerSwitch
 from targets.reference.nova.compute.recoverer import Recoverer
 from targets.reference.nova.compute.tracker import ResourceTracker
@@ -19,7 +20,7 @@ from targets.reference.nova.rpc import bus
 
 LOG = logging.getLogger(__name__)
 
-OPERATIONS = (Builder, PowerSwitch, Devices)
+OPERATIONS = (Builder, PowerSwitch, Devices, PeriodicTasks)
 """What a compute can be asked to do over the bus, beside looking at an instance again."""
 
 

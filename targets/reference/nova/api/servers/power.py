@@ -1,4 +1,4 @@
-"""Reboot, start and stop a server."""
+"""Reboot, start, stop, pause and unpause a server."""
 
 from __future__ import annotations
 
@@ -74,3 +74,31 @@ def stop(_: Request, server: str, asked: None) -> None:
 def resume_stop(instance: Instance) -> None:
     """Ask for the stop again."""
     ComputeRpc.stop(instance)
+
+
+@action("pause")
+def pause(_: Request, server: str, asked: None) -> None:
+    """Have a running server paused."""
+    instance = in_state(server, {Vm.ACTIVE}, "pause")
+    begin(instance, "pause", Task.PAUSING, {None})
+    ComputeRpc.pause(instance)
+
+
+@resumes(Task.PAUSING)
+def resume_pause(instance: Instance) -> None:
+    """Ask for the pause again."""
+    ComputeRpc.pause(instance)
+
+
+@action("unpause")
+def unpause(_: Request, server: str, asked: None) -> None:
+    """Have a paused server go on."""
+    instance = in_state(server, {Vm.PAUSED}, "unpause")
+    begin(instance, "unpause", Task.UNPAUSING, {None})
+    ComputeRpc.unpause(instance)
+
+
+@resumes(Task.UNPAUSING)
+def resume_unpause(instance: Instance) -> None:
+    """Ask for it again."""
+    ComputeRpc.unpause(instance)

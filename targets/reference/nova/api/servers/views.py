@@ -12,6 +12,7 @@ from targets.reference.nova.block_device import BlockDevice
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.states import (
+    ALLOW_HARD_REBOOT,
     HARD_REBOOT_TASKS,
     SOFT_REBOOT_TASKS,
     Power,
@@ -24,6 +25,10 @@ _STATUS = {
     Vm.BUILDING: "BUILD",
     Vm.ACTIVE: "ACTIVE",
     Vm.STOPPED: "SHUTOFF",
+    Vm.PAUSED: "PAUSED",
+    Vm.SHELVED: "SHELVED",
+    Vm.SHELVED_OFFLOADED: "SHELVED_OFFLOADED",
+    Vm.SOFT_DELETED: "SOFT_DELETED",
     Vm.ERROR: "ERROR",
     Vm.DELETED: "DELETED",
 }
@@ -33,7 +38,7 @@ def status(vm_state: Vm, task_state: Task | None) -> str:
     """Return the one word that users know a server's state by."""
     if vm_state in (Vm.ACTIVE, Vm.STOPPED) and task_state in SOFT_REBOOT_TASKS:
         return "REBOOT"
-    if vm_state in (Vm.ACTIVE, Vm.STOPPED, Vm.ERROR) and task_state in HARD_REBOOT_TASKS:
+    if vm_state in ALLOW_HARD_REBOOT and task_state in HARD_REBOOT_TASKS:
         return "HARD_REBOOT"
     return _STATUS[vm_state]
 

@@ -1,0 +1,54 @@
+"""The operator of the embedded control plane: asks computes by the bus, hypervisors by HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from chaos.operation import OperationFailed, OperationIndeterminate, Scope
+from targets.cloud.operator import GuestFate
+from targets.http_client import HttpClient
+from targets.reference.bus import Bus, BusUnreachable, CallLost, CallTimeout, RemoteError
+from targets.reference.bus.rpc import queue_name
+from targets.reference.context import RequestContext
+
+
+class EmbeddedOperator:
+    """``hypervisors`` are the ports of the hypervisors; ``token`` makes what they want to see."""
+
+    def __init__(
+        self, bus: Callable[[], Bus], hypervisors: Mapping[str, int], token: Callable[[], str]
+    ) -> None:
+        self._bus = bus
+        self._hypervisors = hypervisors
+        self._token = token
+
+    def run_periodic_task(self, host: str, task: str, request_id: str, deadline_s: float) -> None:
+        """Call the compute of a host over the bus."""
+        message = {
+            "method": "run_periodic_task",
+            "arguments": {"name": task},
+            "context": RequestContext(request_id).to_message(),
+        }
+        try:
+            self._bus().call(queue_name("compute", host), message, deadline_s)
+        except RemoteError as error:
+            raise OperationFailed(f"{task} on {host}: {error}") from error
+        except (CallLost, CallTimeout, BusUnreachable) as error:
+            raise OperationIndeterminate(f"{task} on {host}: {error}") from error
+
+    def strike_guest(
+        self, server: str, fate: GuestFate, request_id: str, deadline_s: float
+    ) -> None:
+        """Ask each hypervisor: one of them has the guest."""
+        scope = Scope(None, request_id=request_id, deadline_s=deadline_s)
+        for port in self._hypervisors.values():
+            client = HttpClient(port, headers={"X-Auth-Token": self._token()})
+            try:
+                client.post(scope, f"/guests/{server}/{fate}")
+            except OperationFailed as refused:
+                if refused.status != HTTPStatus.NOT_FOUND:
+                    raise
+            else:
+                return
+        raise OperationFailed(f"no hypervisor has a guest {server}", HTTPStatus.NOT_FOUND)
