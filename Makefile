@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TESTS  ?= tests
 
-.PHONY: help chaos test lint schema bench clean
+.PHONY: help chaos test conformance lint schema bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -16,6 +16,9 @@ chaos: $(READY) ## run the headline plans on the embedded reference control plan
 
 test: $(READY) ## pass the framework's own tests
 	@$(BIN)/python -m pytest -n 2 --timeout=120 $(TESTS) --chaos-results=chaos-results/tests
+
+conformance: $(READY) ## run the tests of OpenStack's own clients on the reference
+	@$(BIN)/python -m tests.conformance
 
 lint: $(READY) ## types, style, and the direction of imports
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The command line: init, run, validate, schema, points, report, replay."""
+"""The command line: init, run, up, validate, schema, points, report, replay."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ def main() -> None:
     \b
       chaos init                  begin with a system of your own, which runs at once
       chaos run                   run the plans that are installed, write a report
+      chaos up                    keep a target running, to look around
       chaos points                the points where a fault can strike
       chaos validate my.plan.yaml check a plan without running it
     """
@@ -191,6 +192,53 @@ def run(
         if not bugs or case.bug in bugs
     ]
     sys.exit(_run(todo, target, results, keep=keep, require=require))
+
+
+@main.command(short_help="Keep a target running, for a person or a tool, until ctrl-C.")
+@_target
+@click.option("--bug", "bugs", multiple=True, metavar="SWITCH", help="With this bug switch on.")
+@click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_RESULTS / "up", show_default=True, help="Folder for journal.sqlite.",
+)  # fmt: skip
+@click.option("--keep", is_flag=True, help="Keep the run directory (logs, databases).")
+@_tells_errors
+def up(target: str, bugs: Sequence[str], results: Path, keep: bool) -> None:
+    """Start a target, tell how to get in, and keep it running until ctrl-C.
+
+    Then, or when this command is killed, all of it ends and its files go.
+    """
+    from chaos.engine.session import Session
+    from chaos.errors import nearest
+    from chaos.journal.results import begin
+    from chaos.language.catalogue import default_target
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with begin(results) as journal:
+        session = Session(target or default_target(), journal, keep=keep)
+        try:
+            with session:
+                started = session.words.target
+                for bug in bugs:
+                    if bug not in started.bugs:
+                        hint = nearest(bug, started.bugs)
+                        raise ChaosError(f"there is no bug switch `{bug}`; {hint}")
+                if bugs:
+                    started.reset(frozenset(bugs))
+                invitation = started.invitation() or f"run directory  {session.run_dir}"
+                out.print(_plain(invitation), highlight=False, soft_wrap=True)
+                out.print("[dim]ctrl-C ends it[/]", highlight=False)
+                sys.stdout.flush()
+                while True:
+                    signal.pause()
+        except KeyboardInterrupt:
+            pass
+        residues = journal.residues()
+    if keep:
+        err.print(f"run directory kept: {session.run_dir}", markup=False, soft_wrap=True)
+    for found in residues:
+        err.print(f"[bold red]left over:[/] {_plain(found)}", soft_wrap=True, highlight=False)
+    sys.exit(1 if residues else 0)
 
 
 def _schedules(schedule: str, which: str) -> Schedules | None:

@@ -193,6 +193,10 @@ class Target(ABC):
         """
         return ()
 
+    def invitation(self) -> str:
+        """How a person, or a tool, gets in while it runs: what ``chaos up`` tells. Default: ''."""
+        return ""
+
     def keep(self) -> object:
         """The world as it is now, at rest, for :meth:`reset`; None: it cannot be kept.
 

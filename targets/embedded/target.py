@@ -23,6 +23,7 @@ from targets.cloud import operations
 from targets.cloud.clean_up import clean_up
 from targets.cloud.client import connect
 from targets.cloud.world import CloudWorld
+from targets.embedded import clouds
 from targets.embedded.accesses import ACCESSES
 from targets.embedded.layout import Layout
 from targets.embedded.observer import Observer
@@ -38,22 +39,7 @@ from targets.reference.config import QUIET_PATH, bus_token
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-CLOUD = "reference"
 _PATIENCE_S = 0.2
-
-_CLOUDS_YAML = """\
-clouds:
-  {cloud}:
-    region_name: RegionOne
-    identity_api_version: 3
-    auth:
-      auth_url: {auth_url}
-      username: demo
-      password: "{password}"
-      project_name: demo
-      user_domain_id: default
-      project_domain_id: default
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +89,8 @@ class Embedded(ProcessTarget):
 
     def capture(self, run_dir: Path) -> None:
         """Keep a copy of all databases, and write ``clouds.yaml``."""
-        self.clouds_yaml.touch(0o600)
-        self.clouds_yaml.write_text(
-            _CLOUDS_YAML.format(
-                cloud=CLOUD,
-                auth_url=f"http://127.0.0.1:{self.port('identity')}/v3",
-                password=self._password,
-            )
-        )
+        auth_url = f"http://127.0.0.1:{self.port('identity')}/v3"
+        clouds.write(self.clouds_yaml, auth_url, self._password)
         self._links = _Links(
             Bus(f"127.0.0.1:{self.port('bus')}", bus_token(self._secret)),
             Quiet({name: self.port(name) for name in self.layout.http_services}, QUIET_PATH),
@@ -157,7 +137,7 @@ class Embedded(ProcessTarget):
     def client(self) -> Connection:
         """Return the connection that all actors share."""
         if self._connection is None:
-            self._connection = connect(self.clouds_yaml, CLOUD, self._operator)
+            self._connection = connect(self.clouds_yaml, clouds.CLOUD, self._operator)
         return self._connection
 
     def observe(self) -> CloudWorld:
@@ -184,6 +164,10 @@ class Embedded(ProcessTarget):
                 if done == self._seen:
                     return
                 self._seen = done
+
+    def invitation(self) -> str:
+        """Name ``clouds.yaml`` and the clouds in it."""
+        return clouds.invitation(self.clouds_yaml)
 
     def under_way(self, requests: Collection[str]) -> tuple[str, ...]:
         """Ask the broker, which knows every message; while it does not run nothing goes on."""

@@ -12,7 +12,9 @@ from targets.reference.context import RequestContext, new_request_id
 
 LIFETIME_S = 24 * 3600
 PROJECT_ID = "5a1c9d0e4b7f4c3e8d2a6b1f0e9c7d35"
-"""The id of the one project, ``demo``."""
+"""The id of the project ``demo``."""
+SERVICE_PROJECT_ID = "0d5ad3a3d1b64a86b7b3bd8b06a1c7f2"
+"""The id of the project ``service``, for which services work by themselves."""
 
 
 class InvalidToken(Exception):
@@ -21,22 +23,27 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a token says; times in seconds since the epoch."""
+    """What a token says; times in seconds since the epoch.
+
+    It is for one project, for the whole ``system``, or, without roles, for neither.
+    """
 
     user_id: str
     project_id: str
     roles: tuple[str, ...]
+    system: bool
     issued_at: int
     expires_at: int
 
 
-def issue(user_id: str, roles: tuple[str, ...]) -> str:
-    """Sign a token for ``user_id`` in the project ``demo``."""
+def issue(user_id: str, project_id: str, roles: tuple[str, ...], *, system: bool = False) -> str:
+    """Sign a token for a user, in a project or the whole system."""
     now = int(time.time())
     claims = {
         "sub": user_id,
-        "prj": PROJECT_ID,
+        "prj": project_id,
         "rol": roles,
+        "sys": system,
         "iat": now,
         "exp": now + LIFETIME_S,
     }
@@ -52,8 +59,9 @@ def verify(token: str) -> Token:
     try:
         claims = jwt.decode(token, config.current().token_secret, algorithms=["HS256"])
         return Token(
-            claims["sub"], claims["prj"], tuple(claims["rol"]), claims["iat"], claims["exp"]
-        )
+            claims["sub"], claims["prj"], tuple(claims["rol"]), claims["sys"], claims["iat"],
+            claims["exp"],
+        )  # fmt: skip
     except (jwt.InvalidTokenError, KeyError, TypeError) as error:
         raise InvalidToken(str(error)) from error
 
@@ -61,6 +69,7 @@ def verify(token: str) -> Token:
 def service_context(request_id: str = "") -> RequestContext:
     """Return a context for work that no user asked for, such as a service's start-up."""
     roles = ("service",)
+    token = issue("service", SERVICE_PROJECT_ID, roles)
     return RequestContext(
-        request_id or new_request_id(), PROJECT_ID, "service", issue("service", roles), roles
+        request_id or new_request_id(), SERVICE_PROJECT_ID, "service", token, roles
     )

@@ -64,6 +64,9 @@ _FAULT_NAMES = {
     405: "badMethod",
     409: "conflictingRequest",
     413: "overLimit",
+    415: "badMediaType",
+    501: "notImplemented",
+    503: "serviceUnavailable",
 }
 
 
@@ -125,7 +128,7 @@ class Api:
     def __init__(
         self,
         error_body: ErrorBody = fault_body,
-        headers: Callable[[Request], Mapping[str, str]] = lambda _: {},
+        headers: Callable[[Headers], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self.error_body = error_body
         self._headers = headers
@@ -138,16 +141,24 @@ class Api:
         self._served = 0
 
     def route(
-        self, method: str, path: str, *, public: bool = False
+        self,
+        method: str,
+        path: str,
+        *,
+        public: bool = False,
+        allowed: Callable[[], None] = lambda: None,
     ) -> Callable[[Handler], Handler]:
-        """Serve ``method path`` by the decorated function; ``public`` asks for no token."""
+        """Serve ``method path`` by the decorated function; ``public`` asks for no token.
+
+        ``allowed`` is called first, on behalf of who asks: it raises what refuses him.
+        """
 
         def register(handler: Handler) -> Handler:
             async def endpoint(http: HttpRequest) -> Response:
                 with self._accounted(http):
                     raw = await _body(http)
                     return await asyncio.get_running_loop().run_in_executor(
-                        self._threads, self._serve, handler, public, http, raw
+                        self._threads, self._serve, handler, public, allowed, http, raw
                     )
 
             self._routes.append(Route(path, endpoint, methods=[method]))
@@ -188,7 +199,12 @@ class Api:
         return _json(200, {"served": self._served, "active": list(self._active.values())})
 
     def _serve(
-        self, handler: Handler, public: bool, http: HttpRequest, raw: bytes | None
+        self,
+        handler: Handler,
+        public: bool,
+        allowed: Callable[[], None],
+        http: HttpRequest,
+        raw: bytes | None,
     ) -> Response:
         headers = http.headers
         request_id = headers.get("x-openstack-request-id") or context.new_request_id()
@@ -197,16 +213,17 @@ class Api:
                 caller = anonymous if public else _authenticated(headers, request_id)
                 request = Request(
                     http.method, str(http.base_url).rstrip("/"), http.path_params,
-                    http.query_params, headers, _parsed(raw),
+                    http.query_params, headers, _parsed(raw, headers),
                 )  # fmt: skip
                 with context.use(caller):
+                    allowed()
                     response = _response(handler(request))
-                response.headers.update(self._headers(request))
             except HttpError as error:
                 response = self._error(error)
             except Exception:
                 LOG.exception("%s %s failed", http.method, http.url.path)
                 response = self._error(HttpError(500, "The request failed unexpectedly."))
+        response.headers.update(self._headers(headers))
         response.headers["x-openstack-request-id"] = request_id
         response.headers["x-compute-request-id"] = request_id
         return response
@@ -239,15 +256,20 @@ async def _body(http: HttpRequest) -> bytes | None:
     return bytes(body)
 
 
-def _parsed(raw: bytes | None) -> Any:
+def _parsed(raw: bytes | None, headers: Headers) -> Any:
     if raw is None:
         raise HttpError(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
     if not raw:
         return None
+    if "json" not in headers.get("content-type", "json").lower():
+        raise HttpError(415, "Unsupported Content-Type: the body must be JSON.")
     try:
-        return json.loads(raw)
+        found = json.loads(raw)
+        if b"\\u" in raw:  # half a surrogate pair is no character, and no database keeps one
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise HttpError(400, f"The body is not JSON: {error}") from None
+    return found
 
 
 def _response(answer: Reply | dict[str, Any] | None) -> Response:

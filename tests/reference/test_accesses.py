@@ -23,6 +23,7 @@ from targets.embedded.accesses import (
 )
 from targets.embedded.target import Embedded
 from targets.reference import image, network
+from targets.reference.identity import store as identity
 from targets.reference.nova import hypervisor
 from targets.reference.nova import tables as nova
 from targets.reference.placement import store as placement
@@ -31,7 +32,7 @@ from tests.reference.conftest import instrumentation
 
 METADATA = (
     nova.API, nova.CELL, volume.METADATA, network.METADATA, image.METADATA, placement.METADATA,
-    hypervisor.METADATA,
+    hypervisor.METADATA, identity.METADATA,
 )  # fmt: skip
 
 

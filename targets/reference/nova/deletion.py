@@ -16,6 +16,7 @@ from targets.reference.nova.instance import Instance, InstanceNotFound
 from targets.reference.nova.instance_mapping import InstanceMapping
 from targets.reference.nova.rpc import ComputeRpc
 from targets.reference.nova.states import Task
+from targets.reference.policy import owns
 
 LOG = logging.getLogger(__name__)
 
@@ -38,10 +39,11 @@ def delete(uuid: str) -> None:
     """Delete a server.
 
     Raises:
-        InstanceNotFound: there was none when the request came. One that goes afterwards, by
-            somebody else's hand, is what was asked for.
+        InstanceNotFound: there was none of the caller's when the request came. One that goes
+            afterwards, by somebody else's hand, is what was asked for.
     """
-    if find(uuid) is None:
+    found = find(uuid)
+    if found is None or not owns(found.project_id):
         raise InstanceNotFound(f"Instance {uuid} could not be found.")
     InstanceMapping.queue_for_delete(uuid)
     if not delete_while_booting(uuid):

@@ -6,6 +6,8 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
+from starlette.datastructures import Headers
+
 from targets.reference import config, context
 from targets.reference.database import open_database
 from targets.reference.placement.store import METADATA, Claim, Placement
@@ -48,8 +50,8 @@ def _parsed_resources(text: str) -> dict[str, int]:
         raise HttpError(400, f"Badly formed resources parameter: {text!r}") from None
 
 
-def _microversion(request: Request) -> dict[str, str]:
-    asked = request.headers.get("openstack-api-version", f"placement {MAX_MICROVERSION}")
+def _microversion(headers: Headers) -> dict[str, str]:
+    asked = headers.get("openstack-api-version", f"placement {MAX_MICROVERSION}")
     return {"OpenStack-API-Version": asked, "Vary": "OpenStack-API-Version"}
 
 

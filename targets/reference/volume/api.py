@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.datastructures import Headers
+
 from targets.reference import config, context
 from targets.reference.database import open_database
 from targets.reference.volume.store import METADATA, TYPE_ID, Volumes
@@ -29,8 +31,8 @@ def _versions(request: Request) -> dict[str, Any]:
     }
 
 
-def _microversion(request: Request) -> dict[str, str]:
-    asked = request.headers.get("openstack-api-version", "volume 3.0")
+def _microversion(headers: Headers) -> dict[str, str]:
+    asked = headers.get("openstack-api-version", "volume 3.0")
     return {"OpenStack-API-Version": asked, "Vary": "OpenStack-API-Version"}
 
 

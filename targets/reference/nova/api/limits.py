@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from targets.reference import context
 from targets.reference.nova.api.router import Router
 from targets.reference.nova.api.servers import lookup
 from targets.reference.web import Request
@@ -15,7 +16,7 @@ router = Router()
 @router.route("GET", "/limits", "limits")
 def show(_: Request) -> dict[str, Any]:
     """Show the quota and how much of it is used."""
-    used = lookup.find_all()
+    used = lookup.find_all(context.current().project_id)
     return {
         "limits": {
             "rate": [],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from starlette.datastructures import Headers
+
 from targets.reference.web import HttpError, Request
 
 OLDEST, LATEST = 1, 96
@@ -24,16 +26,16 @@ def of(request: Request) -> int:
     Raises:
         HttpError: 400, it is no version; 406, it is none of ours.
     """
-    asked = _asked(request)
+    asked = _asked(request.headers)
     found = _ASKED.get(asked)
     if found is None:
         raise _refusal(asked)
     return found
 
 
-def headers(request: Request) -> dict[str, str]:
+def headers(asked: Headers) -> dict[str, str]:
     """Return what an answer says of its microversion."""
-    return _HEADERS.get(_ASKED.get(_asked(request), OLDEST), {})
+    return _HEADERS.get(_ASKED.get(_asked(asked), OLDEST), {})
 
 
 def text(minor: int) -> str:
@@ -41,12 +43,12 @@ def text(minor: int) -> str:
     return f"2.{minor}"
 
 
-def _asked(request: Request) -> str:
-    for said in request.headers.get("openstack-api-version", "").split(","):
+def _asked(headers: Headers) -> str:
+    for said in headers.get("openstack-api-version", "").split(","):
         service, _, version = said.strip().partition(" ")
         if service == "compute":
             return version.strip()
-    return request.headers.get("x-openstack-nova-api-version", "2.1")
+    return headers.get("x-openstack-nova-api-version", "2.1")
 
 
 def _refusal(asked: str) -> HttpError:

@@ -26,12 +26,13 @@ from typing import Any
 
 from targets.reference.nova import databases
 from targets.reference.nova.action import InstanceAction
-from targets.reference.nova.api import microversion, policy
+from targets.reference.nova.api import microversion
+from targets.reference.nova.api.policy import POLICY
 from targets.reference.nova.api.router import Router
-from targets.reference.nova.api.schema import Schema, read
 from targets.reference.nova.api.servers import lookup
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.states import Task, Vm
+from targets.reference.schema import Schema, read
 from targets.reference.web import HttpError, Reply, Request, not_found
 
 LOG = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ Resume = Callable[[Instance], None]
 class _Action:
     perform: Perform
     schema: type[Schema] | None
-    allowed: policy.Check
+    allowed: Callable[[], None]
     versions: range
 
 
@@ -70,7 +71,7 @@ def action(
     def register(perform: Perform) -> Perform:
         assert name not in _ACTIONS, f"two functions for {name}"
         versions = range(since, until + 1)
-        _ACTIONS[name] = _Action(perform, schema, policy.check(rule), versions)
+        _ACTIONS[name] = _Action(perform, schema, POLICY.check(rule), versions)
         return perform
 
     return register

@@ -8,13 +8,13 @@ from targets.reference.client import BadRequest, NotFound, Unreachable
 from targets.reference.nova import databases, volumes
 from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.api.router import Router
-from targets.reference.nova.api.schema import Schema, read_body
 from targets.reference.nova.api.servers import lookup
 from targets.reference.nova.block_device import BlockDevice, DeviceState, VolumeInUse
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance, InstanceNotFound
 from targets.reference.nova.rpc import ComputeRpc
 from targets.reference.nova.states import Task, Vm
+from targets.reference.schema import Schema, read_body
 from targets.reference.web import HttpError, Reply, Request, not_found
 
 router = Router()

@@ -5,17 +5,18 @@ from __future__ import annotations
 from targets.reference.nova import databases, deletion
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance
+from targets.reference.policy import owns
 from targets.reference.web import HttpError, not_found
 
 
 def get(server_id: str) -> BuildRequest | Instance:
-    """Return a server.
+    """Return a server of the caller's.
 
     Raises:
         HttpError: 404.
     """
     found = deletion.find(server_id)
-    if found is None:
+    if found is None or not owns(found.project_id):
         raise not_found("Instance", server_id)
     return found
 
@@ -32,14 +33,19 @@ def get_placed(server_id: str) -> Instance:
     return found
 
 
-def find_all() -> list[BuildRequest | Instance]:
-    """Return all servers, each once, the latest first."""
+def find_all(project_id: str | None = None) -> list[BuildRequest | Instance]:
+    """Return all servers, or those of one project: each once, the latest first."""
+    only = {} if project_id is None else {"project_id": project_id}
     # In the order in which a server moves, so that none is missed.
-    waiting = {request.instance: request for request in BuildRequest.find()}
+    waiting = {
+        request.instance: request
+        for request in BuildRequest.find()
+        if project_id in (None, request.project_id)
+    }
     placed = [
         instance
         for cell in databases.cells()
-        for instance in Instance.find(cell, hidden=False)
+        for instance in Instance.find(cell, hidden=False, **only)
         if instance.uuid not in waiting
     ]
     found: list[BuildRequest | Instance] = [*waiting.values(), *placed]

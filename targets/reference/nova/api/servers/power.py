@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from targets.reference.nova.api.schema import Schema
 from targets.reference.nova.api.servers.actions import action, begin, in_state, resumes
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.rpc import ComputeRpc
@@ -17,6 +16,7 @@ from targets.reference.nova.states import (
     Task,
     Vm,
 )
+from targets.reference.schema import Schema
 from targets.reference.web import Request
 
 SOFT_REBOOT_FROM = {None, Task.REBOOTING, Task.REBOOT_PENDING, Task.REBOOT_STARTED}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from targets.reference import context
 from targets.reference.client import Unreachable
 from targets.reference.nova import deletion
 from targets.reference.nova.api.router import Router, url
@@ -13,6 +14,7 @@ from targets.reference.nova.instance import Instance, InstanceNotFound
 from targets.reference.web import HttpError, Reply, Request
 
 router = Router()
+_TRUE = {"", "1", "true", "t", "yes", "on"}
 
 
 @router.route("GET", "/servers", "servers:index")
@@ -60,7 +62,9 @@ def delete(request: Request) -> None:
 
 
 def _matching(request: Request) -> list[BuildRequest | Instance]:
-    found = lookup.find_all()
+    caller = context.current()
+    everybodys = caller.is_admin and request.query.get("all_tenants", "0").lower() in _TRUE
+    found = lookup.find_all(None if everybodys else caller.project_id)
     name, status = request.query.get("name", ""), request.query.get("status", "")
     if name:
         found = [record for record in found if name in record.name]

@@ -1,0 +1,1 @@
+"""The reference judged by clients that were written for the real OpenStack."""
