@@ -30,7 +30,7 @@ POINTS = {
         "build_request:BuildRequest.get", "*", "look for a server that is in no cell yet"
     ),
     "build_request.create": _nova(
-        "build_request:BuildRequest.create", "api", "accept a server: from now on it exists"
+        "build_request:BuildRequest.create", "api*", "accept a server: from now on it exists"
     ),
     "build_request.destroy": _nova(
         "build_request:BuildRequest.destroy", "*", "decide between building and deleting"
@@ -38,11 +38,8 @@ POINTS = {
     "instance_mapping.get": _nova(
         "instance_mapping:InstanceMapping.get", "*", "look up a server's cell"
     ),
-    "instance_mapping.create": _nova(
-        "instance_mapping:InstanceMapping.create", "*", "say that a server has no cell yet"
-    ),
     "instance_mapping.set_cell": _nova(
-        "instance_mapping:InstanceMapping.set_cell", "*", "say in which cell a server is"
+        "instance_mapping:InstanceMapping.set_cell", "*", "decide in which cell a server is"
     ),
     "instance_mapping.queue_for_delete": _nova(
         "instance_mapping:InstanceMapping.queue_for_delete", "*", "accept a delete"
@@ -75,10 +72,10 @@ POINTS = {
     "allocation.delete": _nova("allocations:release", "*", "give a host's resources back"),
     # Work that one service hands to the next.
     "conductor.build": _nova(
-        "conductor:Conductor.build_instance", "conductor", "carry out a build request"
+        "conductor:Conductor.build_instance", "conductor*", "carry out a build request"
     ),
     "scheduler.select": _nova(
-        "scheduler:Scheduler.select_hosts", "scheduler", "name the hosts that have room"
+        "scheduler:Scheduler.select_hosts", "scheduler*", "name the hosts that have room"
     ),
     "compute.build": _compute("building:Builder.build", "build a server"),
     "compute.terminate": _compute("building:Builder.terminate", "remove a server"),

@@ -97,12 +97,6 @@ class BlockDevice:
         with databases.cell(self.cell).transaction() as connection:
             connection.execute(BLOCK_DEVICES.delete().filter_by(id=self.id))
 
-    @staticmethod
-    def discard(cell: str, instance: str) -> None:
-        """Remove what an interrupted build wrote."""
-        with databases.cell(cell).transaction() as connection:
-            connection.execute(BLOCK_DEVICES.delete().filter_by(instance=instance))
-
 
 def _free_device(taken: set[str]) -> str:
     return next(name for letter in "bcdefghijklmnopqrstuvwxyz"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from targets.reference.database import utc_now
 from targets.reference.nova import databases
-from targets.reference.nova.tables import BUILD_REQUESTS
+from targets.reference.nova.tables import BUILD_REQUESTS, INSTANCE_MAPPINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,23 @@ class BuildRequest:
             return [_from_spec(spec) for spec in connection.scalars(query)]
 
     def create(self) -> None:
-        """Write it down: from now on the server exists."""
+        """Write it down, with a mapping to no cell: from now on the server exists."""
         row = {"instance": self.instance, "spec": asdict(self), "created_at": self.created_at}
+        mapping = {
+            "instance": self.instance,
+            "project_id": self.project_id,
+            "queued_for_delete": False,
+        }
         with databases.api().transaction() as connection:
             connection.execute(BUILD_REQUESTS.insert(), row)
+            connection.execute(INSTANCE_MAPPINGS.insert(), mapping)
 
     @staticmethod
     def destroy(instance: str) -> bool:
-        """Remove it. True for the one caller who did: a delete, or the conductor when it is built.
+        """Remove it. True for the one caller who did: a delete, or a conductor when it is built.
 
-        It decides between the two: after a delete's True the server is not built, after the
-        conductor's it is.
+        It decides between the two: after a delete's True the server is not built, after a
+        conductor's it is. Whoever was slower finds in the mapping whether it is wanted gone.
         """
         with databases.api().transaction() as connection:
             gone = connection.execute(BUILD_REQUESTS.delete().filter_by(instance=instance))

@@ -23,16 +23,8 @@ LOG = logging.getLogger(__name__)
 
 def find(uuid: str) -> BuildRequest | Instance | None:
     """Return the record of a server, wherever it is; None when there is none (any more)."""
-    mapping = InstanceMapping.get(uuid)
-    if mapping is None or mapping.cell is None:
-        request = BuildRequest.get(uuid)
-        if request:
-            return request
-        # It may have got into a cell since its mapping was read.
-        mapping = InstanceMapping.get(uuid)
-    if mapping and mapping.cell:
-        return Instance.get(mapping.cell, uuid)
-    return None
+    # Where there is no instance, it may have got into its cell by the time the request is gone.
+    return instance_in_cell(uuid) or BuildRequest.get(uuid) or instance_in_cell(uuid)
 
 
 def delete(uuid: str) -> None:
@@ -134,15 +126,18 @@ def give_back(device: BlockDevice) -> None:
 
 def abandon_build(uuid: str) -> None:
     """Give back what a build had made when a delete stopped it."""
-    for cell in databases.cells():
-        instance = Instance.get(cell, uuid)
-        if instance:
-            delete_instance(instance)
-    if not any(Instance.get(cell, uuid) for cell in databases.cells()):
+    for instance in _records_of(uuid):
+        delete_instance(instance)
+    if not _records_of(uuid):
         for attachment in volumes.attachments_of(uuid).values():
             volumes.delete_attachment(attachment)
         allocations.release(uuid)
-    InstanceMapping.destroy(uuid)
+    if not any(Instance.is_deleted(cell, uuid) for cell in databases.cells()):
+        InstanceMapping.destroy(uuid)
+
+
+def _records_of(uuid: str) -> list[Instance]:
+    return [found for cell in databases.cells() for found in Instance.find(cell, uuid=uuid)]
 
 
 def resume() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from targets.reference.database import utc_now
 from targets.reference.nova import databases
@@ -75,8 +76,8 @@ class Instance:
     @staticmethod
     def create(
         cell: str, request: BuildRequest, node: str | None, vm_state: Vm, task_state: Task | None
-    ) -> Instance:
-        """Write the record of what ``request`` asked for."""
+    ) -> Instance | None:
+        """Write the record of what ``request`` asked for; None when there was one before."""
         now = utc_now()
         values = {
             "uuid": request.instance,
@@ -99,15 +100,21 @@ class Instance:
             "created_at": request.created_at,
             "updated_at": now,
         }
-        with databases.cell(cell).transaction() as connection:
-            row = connection.execute(INSTANCES.insert().returning(INSTANCES), values).one()
+        try:
+            with databases.cell(cell).transaction() as connection:
+                row = connection.execute(INSTANCES.insert().returning(INSTANCES), values).one()
+        except IntegrityError:
+            return None
         return _from_row(cell, row)
 
     @staticmethod
     def claim(cell: str, uuid: str, host: str) -> Instance | None:
-        """Take the instance for ``host``; None when it is taken, being deleted, or gone."""
-        unclaimed = {"host": None, "task_state": Task.SCHEDULING, "deleted_at": None}
-        statement = INSTANCES.update().filter_by(uuid=uuid, **unclaimed)
+        """Take the instance for ``host``, to which it was given.
+
+        None when it is taken, given up, being deleted, or gone.
+        """
+        given = {"node": host, "host": None, "task_state": Task.SCHEDULING, "deleted_at": None}
+        statement = INSTANCES.update().filter_by(uuid=uuid, **given)
         return _change(cell, statement, {"host": host, "task_state": Task.NETWORKING})
 
     def save(
@@ -146,10 +153,10 @@ class Instance:
         return _change(self.cell, statement, gone) is not None
 
     @staticmethod
-    def discard(cell: str, uuid: str) -> None:
-        """Remove what an interrupted build wrote, if no host has claimed it."""
-        with databases.cell(cell).transaction() as connection:
-            connection.execute(INSTANCES.delete().filter_by(uuid=uuid, host=None))
+    def ever_in(cell: str) -> frozenset[str]:
+        """Name all that have a record here, deleted or not."""
+        with databases.cell(cell).read() as connection:
+            return frozenset(connection.scalars(sa.select(INSTANCES.c.uuid)))
 
     @staticmethod
     def is_deleted(cell: str, uuid: str) -> bool:

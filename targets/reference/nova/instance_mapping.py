@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from targets.reference.nova import databases
 from targets.reference.nova.tables import INSTANCE_MAPPINGS
@@ -14,7 +12,7 @@ from targets.reference.nova.tables import INSTANCE_MAPPINGS
 
 @dataclass(frozen=True, slots=True)
 class InstanceMapping:
-    """``cell`` is None until the conductor has put the server into one.
+    """``cell`` is None until a conductor has decided it; it is written along with a build request.
 
     A mapping with a cell stays when its server is deleted, with ``queued_for_delete`` set, as
     Nova's do until they are archived: to a user it is gone then.
@@ -39,31 +37,30 @@ class InstanceMapping:
             return [InstanceMapping(**row._mapping) for row in rows]
 
     @staticmethod
-    def create(instance: str, project_id: str) -> None:
-        """Write down that the instance is in no cell yet; no matter if it is written already."""
-        row = {"instance": instance, "project_id": project_id, "queued_for_delete": False}
-        with suppress(IntegrityError), databases.api().transaction() as connection:
-            connection.execute(INSTANCE_MAPPINGS.insert(), row)
+    def set_cell(instance: str, cell: str) -> str | None:
+        """Decide in which cell the instance is, unless that is decided already; return the cell.
 
-    @staticmethod
-    def set_cell(instance: str, cell: str | None) -> None:
-        """Write down in which cell the instance is; its record must be there already."""
-        _update(instance, cell=cell)
+        None when its user wants it gone, or it is gone. The record comes after the decision: there
+        are never two of them.
+        """
+        undecided = {"instance": instance, "cell": None, "queued_for_delete": False}
+        change = INSTANCE_MAPPINGS.update().filter_by(**undecided).values(cell=cell)
+        with databases.api().transaction() as connection:
+            if connection.execute(change).rowcount:
+                return cell
+        mapping = InstanceMapping.get(instance)
+        return None if mapping is None or mapping.queued_for_delete else mapping.cell
 
     @staticmethod
     def queue_for_delete(instance: str) -> None:
         """Write down that the user wants it gone, before anything is done about it."""
-        _update(instance, queued_for_delete=True)
+        wanted = INSTANCE_MAPPINGS.update().filter_by(instance=instance)
+        with databases.api().transaction() as connection:
+            connection.execute(wanted.values(queued_for_delete=True))
 
     @staticmethod
     def destroy(instance: str) -> None:
-        """Remove the mapping of a server that got into no cell."""
-        unplaced = INSTANCE_MAPPINGS.delete().filter_by(instance=instance, cell=None)
+        """Remove the mapping of a deleted server of which no cell ever had a record."""
+        unwanted = {"instance": instance, "queued_for_delete": True}
         with databases.api().transaction() as connection:
-            connection.execute(unplaced)
-
-
-def _update(instance: str, **values: object) -> None:
-    change = INSTANCE_MAPPINGS.update().filter_by(instance=instance).values(**values)
-    with databases.api().transaction() as connection:
-        connection.execute(change)
+            connection.execute(INSTANCE_MAPPINGS.delete().filter_by(**unwanted))

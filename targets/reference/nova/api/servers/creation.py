@@ -33,7 +33,6 @@ def create(body: dict[str, Any]) -> str:
     except Unreachable as error:
         raise HttpError(503, str(error)) from None
     request.create()
-    InstanceMapping.create(request.instance, request.project_id)
     try:
         for device in request.devices:
             volumes.create_attachment(request.instance, device.volume)
@@ -41,6 +40,7 @@ def create(body: dict[str, Any]) -> str:
         _withdraw(request.instance)
         raise HttpError(400, f"Block Device Mapping is Invalid: {error}") from None
     except Unreachable as error:
+        InstanceMapping.queue_for_delete(request.instance)
         BuildRequest.destroy(request.instance)
         raise HttpError(503, str(error)) from None
     finally:
@@ -50,6 +50,7 @@ def create(body: dict[str, Any]) -> str:
 
 
 def _withdraw(server_id: str) -> None:
+    InstanceMapping.queue_for_delete(server_id)
     if BuildRequest.destroy(server_id):
         for attachment in volumes.attachments_of(server_id).values():
             volumes.delete_attachment(attachment)
