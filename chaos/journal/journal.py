@@ -8,7 +8,8 @@ round of each kind of trial (:attr:`Trial.kind`) and every round that is not a P
 (number, schedule, verdict) also the other rounds of a kind's first trial. Of all others it keeps
 what their trial's row says: how many there were, the verdict, how long it took. What is not kept
 whole is nevertheless written as it happens, and forgotten only when its round has ended well: a
-killed run shows its last round.
+killed run shows its last round. Faults are written before anybody goes on, with all that came
+before; the rest in batches, so that a killed run lacks at most its last :data:`LATE_S` seconds.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ from chaos.journal.schema import TABLES, VERSION, content_hash, upgrade, version
 from chaos.verdict import Verdict
 
 TrialKind: TypeAlias = tuple[str, str, str, str, str]
+
+LATE_S = 0.1
+"""So many seconds after it was told an event is in the file: one write for many of them."""
+_AT_ONCE = (Kind.FAULT, Kind.VIOLATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,8 @@ class _Running:
 
     kind: TrialKind
     ended: int = 0
+    written: set[int] = field(default_factory=set)
+    """The rounds of which there are events in the file."""
     whole: set[int] = field(default_factory=set)
 
     def takes(self, number: int) -> bool:
@@ -126,7 +133,7 @@ class Journal:
 
     A file of an older version is migrated when it is opened for writing; opened for reading, a copy
     in memory is. One lock guards the connection; under it nothing is called but SQLite. When it is
-    closed, ``on_close`` is called.
+    closed, ``on_close`` is called. A thread of its own writes the events that are due.
 
     Raises:
         ChaosError: the file is not a journal, or is of a newer version.
@@ -139,6 +146,12 @@ class Journal:
         self._on_close = on_close
         self._lock = threading.RLock()
         self._running: dict[str, _Running] = {}
+        self._due: list[tuple[str, int, Event]] = []
+        """Events that are not in the file yet: trial, round, event."""
+        self._told = threading.Condition(self._lock)
+        self._writer: threading.Thread | None = None
+        self._failure: ChaosError | None = None
+        self._is_closed = False
         if readonly and not path.exists():
             raise ChaosError(f"there is no journal at {path}; `chaos run` writes one")
         self._db = _connect(_address(path, "ro" if readonly else "rwc"))
@@ -180,9 +193,18 @@ class Journal:
         return first
 
     def close(self) -> None:
-        """Close the file; what was written is on it."""
-        self._db.close()
-        self._on_close()
+        """Close the file; what was told is in it."""
+        with self._lock:
+            self._is_closed = True
+            self._told.notify_all()
+        if self._writer is not None:
+            self._writer.join()
+        try:
+            with self._lock:
+                self._write_due()
+        finally:
+            self._db.close()
+            self._on_close()
 
     @property
     def is_lost(self) -> bool:
@@ -196,6 +218,7 @@ class Journal:
             sqlite3.Error: it cannot be written.
         """
         with self._lock, closing(_connect(_address(path, "rwc"))) as other:
+            self._write_due()
             self._db.backup(other)
 
     def __enter__(self) -> Journal:
@@ -237,15 +260,56 @@ class Journal:
         self._running[trial.id] = _Running(trial.kind)
 
     def event(self, trial: str, round_number: int, event: Event) -> None:
-        """Record one event of a round; one that comes after its trial has ended has no place."""
-        row = (
-            trial, round_number, event.number, event.at_ns, event.kind, event.lane, event.name,
-            event.actor, json.dumps(event.data, default=str),
-        )  # fmt: skip
+        """Record one event of a round; one that comes after its trial has ended has no place.
+
+        Raises:
+            ChaosError: earlier ones could not be written.
+        """
         with self._lock:  # also while looking: the round must not be forgotten in between
+            if self._failure is not None:
+                raise self._failure
             running = self._running.get(trial)
-            if running is not None and running.takes(round_number):
-                self._write((_EVENT, row))
+            if running is None or not running.takes(round_number):
+                return None
+            self._due.append((trial, round_number, event))
+            if event.kind in _AT_ONCE:
+                return self._write_due()
+            if len(self._due) > 1:
+                return None  # the writer knows
+            if self._writer is None:
+                self._writer = threading.Thread(
+                    target=self._write_late, name="journal", daemon=True
+                )
+                self._writer.start()
+            self._told.notify_all()
+            return None
+
+    def _write_late(self) -> None:
+        """Write what is due a little later than it was told, until the journal is closed."""
+        with self._lock:
+            while not self._is_closed:
+                self._told.wait_for(lambda: self._due or self._is_closed)
+                self._told.wait_for(lambda: self._is_closed, LATE_S)
+                try:
+                    self._write_due()
+                except ChaosError as error:
+                    self._failure = error
+
+    def _write_due(self) -> None:
+        due, self._due = self._due, []
+        if not due:
+            return
+        self._write(*(
+            (_EVENT, (
+                trial, round_number, event.number, event.at_ns, event.kind, event.lane, event.name,
+                event.actor, json.dumps(event.data, default=str),
+            ))
+            for trial, round_number, event in due
+        ))  # fmt: skip
+        for trial, round_number, _ in due:
+            running = self._running.get(trial)
+            if running is not None:
+                running.written.add(round_number)
 
     def log(self, trial: str, log: ServiceLog) -> None:
         """Record what a service wrote around the fault, in a round that is kept whole."""
@@ -267,9 +331,13 @@ class Journal:
             if unequal or first == trial:
                 row = (trial, ended.number, ended.schedule, ended.verdict, ended.reason)
                 statements.append(("INSERT INTO round VALUES (?, ?, ?, ?, ?)", row))
-            if not whole:
-                for table in ("event", "log"):
-                    forget = f"DELETE FROM {table} WHERE trial=? AND round=?"
+            if whole:
+                self._write_due()
+            else:
+                self._due = [due for due in self._due if due[:2] != (trial, ended.number)]
+                if ended.number in running.written:
+                    running.written.discard(ended.number)
+                    forget = "DELETE FROM event WHERE trial=? AND round=?"
                     statements.append((forget, (trial, ended.number)))
             self._write(*statements)
             running.ended = ended.number
@@ -280,6 +348,7 @@ class Journal:
     def end(self, ended: Trial) -> None:
         """Record how a trial ended; what it was is as it began, but for the command."""
         with self._lock:
+            self._write_due()
             self._write((
                 "UPDATE trial SET ended_ns=?, rounds=?, verdict=?, reason=?, violated=?, note=?,"
                 " reproduce=? WHERE id=?",
@@ -328,9 +397,11 @@ class Journal:
     # ------------------------------------------------------------------ reading
 
     def _read(self, sql: str, values: tuple[Any, ...] = ()) -> Iterator[sqlite3.Row]:
-        with closing(self._db.cursor()) as cursor:
+        with self._lock, closing(self._db.cursor()) as cursor:
+            self._write_due()
             cursor.row_factory = sqlite3.Row
-            yield from cursor.execute(sql, values).fetchall()
+            found = cursor.execute(sql, values).fetchall()
+        yield from found
 
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, in order of start."""

@@ -8,10 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -203,6 +205,25 @@ def test_a_killed_run_shows_the_last_round_though_it_is_not_the_first_of_its_kin
         assert [event.name for event in journal.events(died.id, 1)] == ["crash"]
 
 
+def test_a_fault_is_in_the_file_at_once_with_all_that_came_before(journal: Journal) -> None:
+    running = trial("race", 1)
+    journal.begin(running)
+    for number, kind in enumerate((Kind.STEP, Kind.HIT, Kind.FAULT), 1):
+        journal.event(running.id, 1, Event(number, kind, "vault", kind.value, number=number))
+    with Journal(journal.path, readonly=True) as other:
+        assert [event.kind for event in other.events(running.id, 1)] == ["step", "hit", "fault"]
+
+
+def test_what_is_no_fault_comes_into_the_file_by_itself(journal: Journal) -> None:
+    running = trial("race", 1)
+    journal.begin(running)
+    journal.event(running.id, 1, Event(1, Kind.HIT, "vault", "vault.post"))
+    end = time.monotonic() + 20
+    with Journal(journal.path, readonly=True) as other:
+        while not other.events(running.id, 1):
+            assert time.monotonic() < end
+
+
 def test_a_plan_is_stored_once_and_read_with_each_of_its_trials(journal: Journal) -> None:
     document = "plan: " + "long " * 10_000
     for number in range(100):
@@ -249,14 +270,15 @@ def test_the_last_of_many_trials_costs_what_the_second_did(journal: Journal) -> 
         cost[0] += 1
         return 0
 
-    journal._db.set_progress_handler(count, 10)
+    journal._db.set_progress_handler(count, 1)
     each = []
     for number in range(250):
         before = cost[0]
         play(journal, trial("race", number), "PASS", "PASS")
         each.append(cost[0] - before)
 
-    assert sum(each[-50:]) <= 1.1 * sum(each[1:51])
+    # Of most trials: sometimes events have been written before it was known that they pass.
+    assert median(each[-50:]) <= 1.1 * median(each[1:51])
 
 
 def test_trials_that_pass_make_the_journal_grow_by_their_rows_only(journal: Journal) -> None:
