@@ -231,7 +231,6 @@ class Session:
                 self.strikes.release(message["hit"])
             case "arm":
                 self.strikes.allow({arm["arm"] for arm in message["arms"]})
-                self._arms.review(self.tell_states)
                 self._arms.arm(message["arms"], partial(self.tell_states, ticket=message["ticket"]))
             case "disarm":
                 self.strikes.forbid(message["arms"])

@@ -49,22 +49,27 @@ class Arms:
     def arm(self, arms: Iterable[dict[str, Any]], tell: Tell) -> None:
         """Put them in place, but for those that are; tell the state of each."""
         rules = [Rule(**arm) for arm in arms]
+        functions = {rule.function for rule in rules}
         with self._lock:
+            # Whatever else has changed is seen when it is armed, or by the next review.
+            changed = self._look_again(lambda rule, _: rule.function in functions)
             present = {rule.arm: state for rule, state in self._present()}
             states = {
                 rule.arm: present[rule.arm] if rule.arm in present else self._place(rule)
                 for rule in rules
             }
             self._watch()
-            tell(states)
+            tell(changed | states)
 
     def disarm(self, arms: Iterable[int] | None) -> None:
         """These, or all."""
         gone = None if arms is None else frozenset(arms)
         with self._lock:
             for function, failpoint in list(self._failpoints.items()):
-                failpoint.rules = _without(failpoint.rules, gone)
-                if not failpoint.rules:
+                left = _without(failpoint.rules, gone)
+                if len(left) < len(failpoint.rules):
+                    failpoint.rules = left
+                if not left:
                     del self._failpoints[function]
             self._pending = list(_without(self._pending, gone))
             self._watch()
@@ -79,12 +84,7 @@ class Arms:
         """Look again at everything, or at what is pending; tell the states that are others now."""
         with self._lock:
             self._is_settled = self._startup.is_over
-            changed = {
-                rule.arm: state
-                for rule, before in list(self._present())
-                if (before == PENDING or not pending)
-                and (state := self._review(rule, before)) != before
-            }
+            changed = self._look_again(lambda _, state: state == PENDING or not pending)
             self._watch()
             if changed:
                 tell(changed)
@@ -157,6 +157,14 @@ class Arms:
             if may_come:
                 return None
             raise
+
+    def _look_again(self, due: Callable[[Rule, str], bool]) -> dict[int, str]:
+        """The new states of those that are ``due`` and have another one now."""
+        return {
+            rule.arm: state
+            for rule, before in list(self._present())
+            if due(rule, before) and (state := self._review(rule, before)) != before
+        }
 
     def _review(self, rule: Rule, before: str) -> str:
         if before == PENDING:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import importlib.machinery
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 _ASYNC_GENERATOR = 0x200
 _ITERABLE_COROUTINE = 0x100
+_ABSENT = object()
 
 
 class Unresolvable(Exception):
@@ -26,32 +27,41 @@ def find_function(module: ModuleType, path: str) -> FunctionType:
     owner: Any = module
     walked: list[str] = []
     for name in path.split("."):
-        names = _attributes(owner)
-        if name not in names:
-            names = _dynamic(owner, name, names)
-        if name not in names:
+        found = _defined(owner, name)
+        if found is _ABSENT:
+            names = _attributes(owner)
             raise Unresolvable(
                 f"`{':'.join([module.__name__, '.'.join(walked)]).rstrip(':')}` has no `{name}`"
                 + nearest(name, names, f"{module.__name__}:{''.join(w + '.' for w in walked)}")
             )
-        owner = names[name]
+        owner = found
         walked.append(name)
     return _unwrapped(owner, f"{module.__name__}:{path}")
 
 
-def _attributes(owner: Any) -> Mapping[str, Any]:
-    """What a module, class or object defines, without running descriptors."""
+def _defined(owner: Any, name: str) -> Any:
+    """What a module, class or object defines under a name, without running descriptors."""
     if isinstance(owner, ModuleType):
-        return vars(owner)
+        return vars(owner).get(name, _ABSENT)
+    if not isinstance(owner, type):
+        own = (_attribute(owner, "__dict__") or {}).get(name, _ABSENT)
+        if own is not _ABSENT:
+            return own
+    for defining in (owner if isinstance(owner, type) else type(owner)).__mro__:
+        if name in vars(defining):
+            return vars(defining)[name]
+    # Also what an object makes up when it is asked, as a proxy does.
+    made_up = None if isinstance(owner, type) else _attribute(owner, name)
+    return _ABSENT if made_up is None else made_up
+
+
+def _attributes(owner: Any) -> list[str]:
+    """The names that a module, class or object defines."""
+    if isinstance(owner, ModuleType):
+        return list(vars(owner))
     classes = (owner if isinstance(owner, type) else type(owner)).__mro__
-    names = {name: value for c in reversed(classes) for name, value in vars(c).items()}
-    return names if isinstance(owner, type) else names | (_attribute(owner, "__dict__") or {})
-
-
-def _dynamic(owner: Any, name: str, names: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Also what an object makes up when it is asked, as a proxy does."""
-    found = None if isinstance(owner, (ModuleType, type)) else _attribute(owner, name)
-    return names if found is None else {**names, name: found}
+    own = {} if isinstance(owner, type) else _attribute(owner, "__dict__") or {}
+    return list(dict.fromkeys(name for names in (*map(vars, classes), own) for name in names))
 
 
 def _attribute(owner: Any, name: str) -> Any:

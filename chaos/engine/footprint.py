@@ -107,13 +107,12 @@ class Footprint:
 
         That is something which another one has touched, or a service that is not there.
         """
+        blocked = [racer.label for racer in self._racers if racer.blocked]
+        if not blocked:
+            return []
         services = self._stage.services.values()
         down = any(service.state is not ServiceState.READY for service in services)
-        return [
-            down or self._stage.accesses.is_told(racer.label)
-            for racer in self._racers
-            if racer.blocked
-        ]
+        return [down or self._stage.accesses.is_told(label) for label in blocked]
 
     def _was_disturbed(self) -> bool:
         return any(map(_disturbs, self._stage.history.since(self._known)))

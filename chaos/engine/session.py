@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
@@ -258,11 +258,11 @@ class Session:
             self._marks, self._fault_marks = self._log_sizes(), {}
 
     def _log_sizes(self) -> dict[str, int]:
-        return {
-            name: service.log.stat().st_size
-            for name, service in self.words.target.services.items()
-            if service.log.exists()
-        }
+        sizes = {}
+        for name, service in self.words.target.services.items():
+            with suppress(FileNotFoundError):  # it has not said anything yet
+                sizes[name] = service.log.stat().st_size
+        return sizes
 
     def _after_round(self, number: int, outcome: Outcome, history: History) -> None:
         ended = Round(number, str(outcome.schedule), outcome.verdict, outcome.reason)

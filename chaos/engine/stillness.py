@@ -69,9 +69,12 @@ class Stillness:
         # A fault that holds somebody will let it go, and a service that starts will have started;
         # one that has not in its time waits for somebody, and is judged by the rest.
         acting = any(sightings.is_held_up(racer.label, self._gates) for racer in moving)
-        if acting or self._changes() or self._count() != self._events:
+        if acting or self._count() != self._events:
             self._start()
         if time.monotonic() < self._at + self._apart_s:
+            return False
+        if self._changes():  # asked last, for it asks the kernel about every service
+            self._start()
             return False
         services = [s.pid for s in self._stage.services.values() if s.pid]
         # Also one that the machine leaves waiting; and our own threads, but for this one.

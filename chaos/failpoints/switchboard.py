@@ -67,6 +67,8 @@ class Switchboard:
         self._listener.setblocking(False)
         self._woken, self._waker = socket.socketpair()
         self._catching_up: deque[threading.Event] = deque()
+        self._is_hearing = False
+        """Whether something that was read may not have been heard."""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
@@ -92,6 +94,9 @@ class Switchboard:
 
     def catch_up(self, deadline_s: float) -> None:
         """Return when everything that agents have sent so far has been heard."""
+        # In this order: what has been read is no more to be seen, but is not heard before the end.
+        if not self._selector.select(0) and not self._is_hearing:
+            return  # mostly so, and much faster than to have a thread say it
         done = threading.Event()
         self._catching_up.append(done)
         self._waker.send(_CATCH_UP)
@@ -109,7 +114,9 @@ class Switchboard:
 
     def _turn(self, patience_s: float | None) -> bool:
         """Obey everybody who has something to say; False when it is time to close."""
-        for key, _ in self._selector.select(patience_s):
+        found = self._selector.select(patience_s)
+        self._is_hearing = True  # before anything is read
+        for key, _ in found:
             if key.fileobj is self._listener:
                 self._accept()
             elif key.fileobj is not self._woken:
@@ -124,6 +131,7 @@ class Switchboard:
                 if self._selector.select(0) and not self._turn(0):
                     return False
             waiting.set()
+        self._is_hearing = False
         return True
 
     def _patience_s(self) -> float | None:
