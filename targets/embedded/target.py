@@ -34,7 +34,7 @@ from targets.embedded.quiet import Answer, Quiet
 from targets.processes import ProcessTarget
 from targets.reference import bugs
 from targets.reference.bus import Bus, BusUnreachable
-from targets.reference.config import QUIET_PATH, bus_token
+from targets.reference.config import bus_token
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -93,7 +93,7 @@ class Embedded(ProcessTarget):
         clouds.write(self.clouds_yaml, auth_url, self._password)
         self._links = _Links(
             Bus(f"127.0.0.1:{self.port('bus')}", bus_token(self._secret)),
-            Quiet({name: self.port(name) for name in self.layout.http_services}, QUIET_PATH),
+            Quiet(run_dir),
             Pristine(run_dir),
             Observer(run_dir, self.layout.cells, tuple(self.layout.hosts)),
         )

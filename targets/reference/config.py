@@ -29,9 +29,6 @@ from pathlib import Path
 from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 
-QUIET_PATH = "/-/quiet"
-"""Where every HTTP service answers a supervisor once nothing is in flight in it."""
-
 
 class ConfigError(Exception):
     """A variable that this service needs is missing or malformed; the message names it."""

@@ -13,9 +13,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -28,8 +27,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from targets.reference import context, tokens
-from targets.reference.config import QUIET_PATH, Config
+from targets.reference.config import Config
 from targets.reference.context import RequestContext
+from targets.reference.quiet import Quiet
 
 LOG = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
@@ -118,8 +118,7 @@ Handler = Callable[[Request], Reply | dict[str, Any] | None]
 class Api:
     """The routes of one service, filled by decorating handlers.
 
-    ``GET /-/quiet?deadline_s=5`` tells how many requests were ``served``, and which are ``active``:
-    as soon as there are none, or at the deadline.
+    ``quiet`` counts the requests that are being served.
 
     ``error_body`` gives errors the service's own shape; ``headers`` go along with every answer, as
     the microversion does.
@@ -132,13 +131,9 @@ class Api:
     ) -> None:
         self.error_body = error_body
         self._headers = headers
-        self._routes = [Route(QUIET_PATH, self._tell_quiet)]
+        self.quiet = Quiet()
+        self._routes: list[Route] = []
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-        # Touched by the event loop's thread only.
-        self._active: dict[object, str] = {}
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._served = 0
 
     def route(
         self,
@@ -155,7 +150,7 @@ class Api:
 
         def register(handler: Handler) -> Handler:
             async def endpoint(http: HttpRequest) -> Response:
-                with self._accounted(http):
+                with self.quiet.serving(f"{http.method} {http.url.path}"):
                     raw = await _body(http)
                     return await asyncio.get_running_loop().run_in_executor(
                         self._threads, self._serve, handler, public, allowed, http, raw
@@ -174,29 +169,6 @@ class Api:
             return self._error(HttpError(status, HTTPStatus(status).phrase))
 
         return Starlette(routes=self._routes, exception_handlers={404: unmatched, 405: unmatched})
-
-    @contextmanager
-    def _accounted(self, http: HttpRequest) -> Iterator[None]:
-        key = object()
-        self._active[key] = f"{http.method} {http.url.path}"
-        self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._served += 1
-            del self._active[key]
-            if not self._active:
-                self._quiet.set()
-
-    async def _tell_quiet(self, http: HttpRequest) -> Response:
-        """Answer as soon as no request is being served, or after ``deadline_s`` seconds."""
-        deadline_s = float(http.query_params.get("deadline_s", "0"))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(deadline_s):
-                # The next request may have come between the event and this task's turn.
-                while self._active:
-                    await self._quiet.wait()
-        return _json(200, {"served": self._served, "active": list(self._active.values())})
 
     def _serve(
         self,
@@ -298,8 +270,14 @@ def notify_ready() -> None:
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, settings: uvicorn.Config, api: Api, config: Config) -> None:
+        super().__init__(settings)
+        self._api = api
+        self._config = config
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        await self._api.quiet.listen(self._config)
         notify_ready()
 
     async def main_loop(self) -> None:
@@ -332,4 +310,4 @@ def serve(api: Api, config: Config) -> None:
         timeout_keep_alive=3600,
         timeout_graceful_shutdown=1,
     )
-    _Server(settings).run(sockets=[listener])
+    _Server(settings, api, config).run(sockets=[listener])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 import urllib3
 
+from targets.embedded.quiet import Quiet
 from targets.reference import config, context, tokens
 from targets.reference.client import BadRequest, Conflict, NotFound, ServiceClient, Unreachable
 from targets.reference.config import ConfigError, from_environment
@@ -203,17 +206,22 @@ def _images(client: ServiceClient) -> list[dict[str, Any]]:
         return found
 
 
-def test_a_service_tells_when_it_is_quiet(peripherals: Any) -> None:
-    url = peripherals.url("image") + "/-/quiet?deadline_s=1"
-    pool = urllib3.PoolManager()
-    before = pool.request("GET", url).json()
-    pool.request("GET", peripherals.url("image") + "/v2/images")
-    after = pool.request("GET", url).json()
-    pool.clear()
-    assert (after["served"] - before["served"], after["active"]) == (1, [])
+@pytest.fixture
+def quiet(peripherals: Any) -> Iterator[Quiet]:
+    quiet = Quiet(peripherals.run_dir)
+    yield quiet
+    quiet.close()
 
 
-def test_a_service_is_never_called_quiet_while_it_serves(peripherals: Any) -> None:
+def test_a_service_tells_when_it_is_quiet(peripherals: Any, quiet: Quiet) -> None:
+    before = quiet.ask(["image"], 1.0)["image"]
+    with urllib3.PoolManager() as pool:
+        pool.request("GET", peripherals.url("image") + "/v2/images")
+    after = quiet.ask(["image"], 1.0)["image"]
+    assert (after.served - before.served, after.active) == (1, ())
+
+
+def test_a_service_is_never_called_quiet_while_it_serves(peripherals: Any, quiet: Quiet) -> None:
     asked = threading.Event()
 
     def ask() -> None:
@@ -223,9 +231,37 @@ def test_a_service_is_never_called_quiet_while_it_serves(peripherals: Any) -> No
 
     asking = threading.Thread(target=ask)
     asking.start()
-    with urllib3.PoolManager() as pool:
-        url = peripherals.url("image") + "/-/quiet?deadline_s=5"
-        answers = [pool.request("GET", url).json()["active"] for _ in range(200)]
+    answers = [quiet.ask(["image"], 5.0)["image"].active for _ in range(200)]
     asked.set()
     asking.join()
-    assert answers == [[]] * 200
+    assert answers == [()] * 200
+
+
+def test_a_request_that_was_sent_before_the_question_counts(peripherals: Any, quiet: Quiet) -> None:
+    address = ("127.0.0.1", peripherals.port("image"))
+    request = b"GET /v2/images HTTP/1.1\r\nHost: image\r\n\r\n"
+    served = quiet.ask(["image"], 5.0)["image"].served
+    for number in range(1, 101):
+        with socket.create_connection(address) as connection:  # a new one each time
+            connection.sendall(request)
+            assert quiet.ask(["image"], 5.0)["image"].served == served + number
+
+
+def test_a_service_that_is_frozen_or_gone_is_not_called_quiet(
+    peripherals: Any, quiet: Quiet
+) -> None:
+    image = peripherals.services["image"]
+    image.freeze()
+    assert quiet.ask(["image"], 0.0)["image"].active == ("nothing, it does not answer",)
+    image.thaw()
+    assert quiet.ask(["image"], 5.0)["image"].active == ()
+    image.kill()
+    assert quiet.ask(["image"], 5.0)["image"].active == ("nothing, it does not answer",)
+    image.start()
+    assert quiet.ask(["image"], 5.0)["image"].active == ()
+
+
+def test_only_the_owner_of_the_run_directory_can_ask(peripherals: Any) -> None:
+    mode = peripherals.run_dir.stat().st_mode
+    assert stat.S_ISSOCK((peripherals.run_dir / "image.quiet").stat().st_mode)
+    assert mode & 0o077 == 0
