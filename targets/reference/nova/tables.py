@@ -23,6 +23,95 @@ INSTANCE_MAPPINGS = sa.Table(
     sa.Column("queued_for_delete", sa.Boolean, nullable=False),
 )
 
+# What users and operators keep beside servers.
+FLAVORS = sa.Table(
+    "flavors",
+    API,
+    sa.Column("id", sa.String(255), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("ram", sa.Integer, nullable=False),
+    sa.Column("disk", sa.Integer, nullable=False),
+    sa.Column("ephemeral", sa.Integer, nullable=False),
+    sa.Column("swap", sa.Integer, nullable=False),
+    sa.Column("rxtx_factor", sa.Float, nullable=False),
+    sa.Column("is_public", sa.Boolean, nullable=False),
+    sa.Column("description", sa.Text),
+)
+FLAVOR_PROJECTS = sa.Table(
+    "flavor_projects",
+    API,
+    sa.Column("flavor", sa.ForeignKey("flavors.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("project_id", sa.String(255), primary_key=True),
+)
+FLAVOR_EXTRA_SPECS = sa.Table(
+    "flavor_extra_specs",
+    API,
+    sa.Column("flavor", sa.ForeignKey("flavors.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("value", sa.String(255), nullable=False),
+)
+KEY_PAIRS = sa.Table(
+    "key_pairs",
+    API,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("type", sa.String(16), nullable=False),
+    sa.Column("fingerprint", sa.String(255), nullable=False),
+    sa.Column("public_key", sa.Text, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.UniqueConstraint("user_id", "name"),
+)
+SERVER_GROUPS = sa.Table(
+    "instance_groups",
+    API,
+    sa.Column("uuid", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("user_id", sa.String(255), nullable=False),
+    sa.Column("policy", sa.String(32), nullable=False),
+    sa.Column("max_server_per_host", sa.Integer),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+SERVER_GROUP_MEMBERS = sa.Table(
+    "instance_group_members",
+    API,
+    sa.Column(
+        "server_group", sa.ForeignKey("instance_groups.uuid", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("instance", sa.String(36), primary_key=True, index=True),
+)
+AGGREGATES = sa.Table(
+    "aggregates",
+    API,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("uuid", sa.String(36), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+)
+AGGREGATE_HOSTS = sa.Table(
+    "aggregate_hosts",
+    API,
+    sa.Column("aggregate", sa.ForeignKey("aggregates.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("host", sa.String(255), primary_key=True),
+)
+AGGREGATE_METADATA = sa.Table(
+    "aggregate_metadata",
+    API,
+    sa.Column("aggregate", sa.ForeignKey("aggregates.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("value", sa.String(255), nullable=False),
+)
+QUOTAS = sa.Table(
+    "quotas",
+    API,
+    sa.Column("project_id", sa.String(255), primary_key=True),
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("hard_limit", sa.Integer, nullable=False),
+)
+
 INSTANCES = sa.Table(
     "instances",
     CELL,

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from targets.reference.nova.api import (
+    aggregates,
     availability_zones,
+    compute_services,
     flavors,
+    hypervisors,
+    keypairs,
     limits,
     microversion,
+    quota_sets,
+    server_groups,
     versions,
 )
 from targets.reference.nova.api.servers import (
@@ -23,9 +29,15 @@ RESOURCES = (
     actions,
     attachments,
     instance_actions,
+    aggregates,
     availability_zones,
+    compute_services,
     flavors,
+    hypervisors,
+    keypairs,
     limits,
+    quota_sets,
+    server_groups,
 )
 SERVER_ACTIONS = (power,)
 """The modules that add to the table of ``servers.actions``: it is enough to import them."""

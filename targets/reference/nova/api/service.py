@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from targets.reference import config, context, tokens
-from targets.reference.nova import databases, deletion, process
+from targets.reference.nova import databases, deletion, flavors, process
 from targets.reference.nova.api.routes import api
 from targets.reference.nova.api.servers import actions, attachments
 from targets.reference.nova.rpc import ConductorRpc
@@ -30,6 +30,7 @@ def main() -> None:
     databases.api()
     for cell in databases.cells():
         databases.cell(cell)
+    flavors.add_first()
     with context.use(tokens.service_context()):
         resume()
     serve(api(), config.current())

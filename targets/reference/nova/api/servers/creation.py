@@ -7,11 +7,11 @@ from typing import Any
 
 from targets.reference import context
 from targets.reference.client import BadRequest, NotFound, ServiceClient, Unreachable
-from targets.reference.nova import ports, volumes
-from targets.reference.nova.api.limits import QUOTA_INSTANCES
+from targets.reference.nova import ports, quotas, volumes
 from targets.reference.nova.build_request import BuildRequest, RequestedDevice
 from targets.reference.nova.flavors import find as find_flavor
 from targets.reference.nova.instance_mapping import InstanceMapping
+from targets.reference.nova.quotas import OverQuota
 from targets.reference.nova.rpc import ConductorRpc
 from targets.reference.web import HttpError
 
@@ -67,10 +67,10 @@ def _request(body: dict[str, Any]) -> BuildRequest:
     if not isinstance(metadata, dict) or any(not isinstance(v, str) for v in metadata.values()):
         raise HttpError(400, "Invalid input for field/attribute metadata: strings are wanted.")
     caller = context.current()
-    if len(InstanceMapping.find(project_id=caller.project_id, queued_for_delete=False)) >= (
-        QUOTA_INSTANCES
-    ):
-        raise HttpError(403, "Quota exceeded for instances.")
+    try:
+        quotas.check_instances(caller.project_id, 1, flavor.vcpus, flavor.ram)
+    except OverQuota as error:
+        raise HttpError(403, str(error)) from None
     return BuildRequest(
         instance=str(uuid.uuid4()),
         name=name,
