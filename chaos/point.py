@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 
 class When(StrEnum):
@@ -19,7 +20,8 @@ class Point:
     """What an alias such as ``hypervisor.start`` means in one target.
 
     ``function`` is ``package.module:Qualified.name`` inside the service's process; ``services`` is
-    a shell pattern over service names (``compute-*``): only those processes are armed. A point that
+    a shell pattern over service names, or several (``api|compute-*``): only those processes are
+    armed, and each that need not be saves its time at every round. A point that
     a timer of the service drives is reached every ``every_s`` seconds, though nothing is under way;
     0: it is reached only on behalf of somebody.
     """
@@ -28,6 +30,15 @@ class Point:
     services: str = "*"
     summary: str = ""
     every_s: float = 0.0
+
+
+def lies_in(service: str, pattern: str) -> bool:
+    """Whether a service's name matches a shell pattern, or one of several: ``api|compute-*``.
+
+    >>> lies_in("compute-host1", "api|compute-*")
+    True
+    """
+    return any(fnmatchcase(service, one) for one in pattern.split("|"))
 
 
 @dataclass(frozen=True, slots=True)

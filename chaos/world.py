@@ -55,6 +55,8 @@ class World:
         """What differs from ``earlier``, table by table, record by record, field by field."""
         found: list[Change] = []
         for table in fields(self):
+            if getattr(self, table.name) == getattr(earlier, table.name):
+                continue  # mostly so
             then = {record.key: record for record in getattr(earlier, table.name)}
             now = {record.key: record for record in getattr(self, table.name)}
             for key in sorted(then.keys() | now.keys()):

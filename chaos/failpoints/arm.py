@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from threading import Condition
 from typing import Any
 
@@ -12,7 +11,7 @@ from chaos.action import Action
 from chaos.errors import NoSuchPoint
 from chaos.failpoints.connection import AgentConnection
 from chaos.hit import Hit
-from chaos.point import Point, When
+from chaos.point import Point, When, lies_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class Arm:
 
     def concerns(self, service: str) -> bool:
         """Whether it is to be armed in this service."""
-        return fnmatchcase(service, self._pattern)
+        return lies_in(service, self._pattern)
 
     @property
     def asks(self) -> bool:

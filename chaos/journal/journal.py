@@ -272,7 +272,7 @@ class Journal:
             if running is None or not running.takes(round_number):
                 return None
             self._due.append((trial, round_number, event))
-            if event.kind in _AT_ONCE:
+            if event.kind in _AT_ONCE and event.name != "race":  # that is one step of many
                 return self._write_due()
             if len(self._due) > 1:
                 return None  # the writer knows

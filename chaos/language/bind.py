@@ -18,6 +18,7 @@ from chaos.language.arguments import Mention, mentions
 from chaos.language.catalogue import Vocabulary, capabilities
 from chaos.language.problem import Path, Problem
 from chaos.plan import GIVEN, REACH, STEPS, TOGETHER, Injection, Location, Phase, Plan, Step
+from chaos.point import lies_in
 from chaos.target import CAPABILITIES
 from chaos.words import Named
 
@@ -262,7 +263,7 @@ class _Binding:
             return
         services = self.words.target.services
         named = [name for name in services if fnmatchcase(name, at.service)]
-        homes = [name for name in services if fnmatchcase(name, point.services)]
+        homes = [name for name in services if lies_in(name, point.services)]
         if named and not {*named} & {*homes}:
             told = ", ".join(f"`{name}`" for name in homes) or "no service"
             self._wrong(path, f"`{at.point}` is never reached in `{at.service}`: it lies in {told}")

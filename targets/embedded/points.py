@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from chaos.point import Point
 
+_NOVA = "api*|scheduler*|conductor*|compute-*"
+"""The services that share the compute service's records and what it asks of others."""
+
 
 def _nova(function: str, services: str, summary: str) -> Point:
-    return Point(f"targets.reference.nova.{function}", services, summary)
+    where = _NOVA if services == "*" else services
+    return Point(f"targets.reference.nova.{function}", where, summary)
 
 
 def _compute(function: str, summary: str) -> Point:

@@ -295,6 +295,15 @@ def test_a_point_that_only_some_services_have_is_armed_there(
     assert arm.state["a"].startswith("error: ")
 
 
+def test_a_point_may_lie_in_services_of_several_patterns(
+    service: Service, controller: Controller
+) -> None:
+    here = Point("shop:plain", services="compute-*|sho?")
+    arm = controller.arm(here, When.BEFORE, Action.answer("struck"), times=None)
+    assert arm.state == {"shop": "armed"}
+    assert service.ask("shop.plain(7)") == "struck"
+
+
 def test_a_service_that_the_pattern_leaves_out_is_not_armed(
     launch: Launch, controller: Controller
 ) -> None:
