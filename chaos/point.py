@@ -32,13 +32,17 @@ class Point:
     every_s: float = 0.0
 
 
-def lies_in(service: str, pattern: str) -> bool:
-    """Whether a service's name matches a shell pattern, or one of several: ``api|compute-*``.
+def means(pattern: str, service: str) -> bool:
+    """Whether a shell pattern, or one of several (``api|compute-*``), means a service.
 
-    >>> lies_in("compute-host1", "api|compute-*")
-    True
+    Of several services of a kind each has a number, and the kind's name means each.
+
+    >>> means("api|compute-*", "compute-host1"), means("api", "api-2"), means("api-1", "api-2")
+    (True, True, False)
     """
-    return any(fnmatchcase(service, one) for one in pattern.split("|"))
+    kind, _, number = service.rpartition("-")
+    names = (service, kind) if number.isdecimal() else (service,)
+    return any(fnmatchcase(name, one) for one in pattern.split("|") for name in names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any, Protocol
 
@@ -26,7 +25,7 @@ from chaos.hit import Hit
 from chaos.invariant import Checked, Evidence, Invariant, Observation, Violation
 from chaos.operation import Scope
 from chaos.plan import GIVEN, Location, Phase, Plan
-from chaos.point import When
+from chaos.point import When, means
 from chaos.safety.undo import Entry, UndoLog
 from chaos.schedule import Choices
 from chaos.target import Service, Target
@@ -112,7 +111,7 @@ class Stage:
 
     def matching(self, pattern: str) -> list[Service]:
         """The services whose name matches a shell pattern."""
-        return [s for name, s in self.services.items() if fnmatchcase(name, pattern)]
+        return [s for name, s in self.services.items() if means(pattern, name)]
 
     def arm(self, at: Location, action: Action, *, times: int | None = 1, parks: str = "") -> Arm:
         """Put an action at a location of the plan; undone when the round ends."""

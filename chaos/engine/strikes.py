@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from chaos.engine.stage import Stage
 from chaos.errors import NotSettled, Vacuous
 from chaos.fault import Strike
 from chaos.history import Kind
 from chaos.plan import TOGETHER, Injection, Phase, Step
+from chaos.point import means
 
 PROBE_S = 0.05
 """How long to wait for a strike before asking whether anything is still under way at all."""
@@ -155,7 +155,7 @@ class Strikes:
         rounds = [
             hit
             for hit in stage.reached(at.point)
-            if hit.at_ns >= began_ns and fnmatchcase(hit.service, at.service or "*")
+            if hit.at_ns >= began_ns and means(at.service or "*", hit.service)
         ]
         return len(rounds) < one.strike.calls and waited_s < stage.deadline_s
 

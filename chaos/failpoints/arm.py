@@ -11,7 +11,7 @@ from chaos.action import Action
 from chaos.errors import NoSuchPoint
 from chaos.failpoints.connection import AgentConnection
 from chaos.hit import Hit
-from chaos.point import Point, When, lies_in
+from chaos.point import Point, When, means
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Arm:
 
     def concerns(self, service: str) -> bool:
         """Whether it is to be armed in this service."""
-        return lies_in(service, self._pattern)
+        return means(self._pattern, service)
 
     @property
     def asks(self) -> bool:

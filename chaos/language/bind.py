@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from itertools import chain
 
 from pydantic import BaseModel
@@ -18,7 +17,7 @@ from chaos.language.arguments import Mention, mentions
 from chaos.language.catalogue import Vocabulary, capabilities
 from chaos.language.problem import Path, Problem
 from chaos.plan import GIVEN, REACH, STEPS, TOGETHER, Injection, Location, Phase, Plan, Step
-from chaos.point import lies_in
+from chaos.point import means
 from chaos.target import CAPABILITIES
 from chaos.words import Named
 
@@ -262,8 +261,8 @@ class _Binding:
         if point is None or not at.service:
             return
         services = self.words.target.services
-        named = [name for name in services if fnmatchcase(name, at.service)]
-        homes = [name for name in services if lies_in(name, point.services)]
+        named = [name for name in services if means(at.service, name)]
+        homes = [name for name in services if means(point.services, name)]
         if named and not {*named} & {*homes}:
             told = ", ".join(f"`{name}`" for name in homes) or "no service"
             self._wrong(path, f"`{at.point}` is never reached in `{at.service}`: it lies in {told}")
@@ -328,7 +327,7 @@ class _Binding:
                         f"{nearest(name, target.points)} (`chaos points` lists them)",
                     )
             case Named.SERVICE:
-                if not any(fnmatchcase(service, name) for service in target.services):
+                if not any(means(name, service) for service in target.services):
                     self._wrong(
                         mention.path,
                         f"target `{target.name}` has no service `{name}`; "

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,28 @@ from targets.cloud.operator import Operator
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
+    from requests.adapters import HTTPAdapter
 
 _actor: ContextVar[tuple[str, float]] = ContextVar("actor", default=("", 30.0))
 
 
-def connect(clouds_yaml: Path, cloud: str, operator: Operator | None = None) -> Connection:
+@dataclass(frozen=True, slots=True)
+class Balancer:
+    """Spreads what is sent to one ``url`` over several servers.
+
+    ``choose`` returns the base URL for the request of an actor, who is told by his request id.
+    """
+
+    url: str
+    choose: Callable[[str], str]
+
+
+def connect(
+    clouds_yaml: Path,
+    cloud: str,
+    operator: Operator | None = None,
+    balancer: Balancer | None = None,
+) -> Connection:
     """Connect to ``cloud`` of that file; the SDK's own retries are off.
 
     The cloud's ``operator`` goes along, for the operations that are his.
@@ -55,7 +73,21 @@ def connect(clouds_yaml: Path, cloud: str, operator: Operator | None = None) -> 
     )
     connection = Connection(config=found.get_one(cloud))
     connection.operator = operator  # type: ignore[attr-defined]
+    if balancer:
+        connection.session.session.mount(balancer.url, _adapter(balancer))
     return connection
+
+
+def _adapter(balancer: Balancer) -> HTTPAdapter:
+    from keystoneauth1.session import TCPKeepAliveAdapter
+
+    class Balancing(TCPKeepAliveAdapter):
+        def send(self, request: Any, *positional: Any, **named: Any) -> Any:
+            base = balancer.choose(_actor.get()[0])
+            request.url = base + request.url.removeprefix(balancer.url)
+            return super().send(request, *positional, **named)
+
+    return Balancing()
 
 
 def _asked_directly() -> str:

@@ -356,6 +356,13 @@ def tick(scope: Scope, host: str, task: str) -> dict[str, Any]:
     return {"host": host}
 
 
+@operation("conductor.resume_builds")
+def resume_builds(scope: Scope) -> dict[str, Any]:
+    """Have a conductor take up every build that goes on, as one does when it starts."""
+    scope.client.operator.resume_builds(scope.request_id)
+    return {}
+
+
 def _strike_guest(scope: Scope, server: str, fate: GuestFate) -> dict[str, Any]:
     key = _server_id(scope, server)
     scope.client.operator.strike_guest(key, fate, scope.request_id, scope.deadline_s)

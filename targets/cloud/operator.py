@@ -24,3 +24,6 @@ class Operator(Protocol):
         self, server: str, fate: GuestFate, request_id: str, deadline_s: float
     ) -> None:
         """Let a server's guest die, or shut down, by itself; or hang, deaf to ACPI."""
+
+    def resume_builds(self, request_id: str) -> None:
+        """Have a conductor take up every build, as one that starts does; others may be at them."""

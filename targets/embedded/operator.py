@@ -25,17 +25,20 @@ class EmbeddedOperator:
 
     def run_periodic_task(self, host: str, task: str, request_id: str, deadline_s: float) -> None:
         """Call the compute of a host over the bus."""
-        message = {
-            "method": "run_periodic_task",
-            "arguments": {"name": task},
-            "context": RequestContext(request_id).to_message(),
-        }
+        message = _message("run_periodic_task", request_id, name=task)
         try:
             self._bus().call(queue_name("compute", host), message, deadline_s)
         except RemoteError as error:
             raise OperationFailed(f"{task} on {host}: {error}") from error
         except (CallLost, CallTimeout, BusUnreachable) as error:
             raise OperationIndeterminate(f"{task} on {host}: {error}") from error
+
+    def resume_builds(self, request_id: str) -> None:
+        """Tell whichever conductor takes it from their queue."""
+        try:
+            self._bus().publish("conductor", _message("recover", request_id))
+        except BusUnreachable as error:
+            raise OperationIndeterminate(f"recovery of builds: {error}") from error
 
     def strike_guest(
         self, server: str, fate: GuestFate, request_id: str, deadline_s: float
@@ -52,3 +55,11 @@ class EmbeddedOperator:
             else:
                 return
         raise OperationFailed(f"no hypervisor has a guest {server}", HTTPStatus.NOT_FOUND)
+
+
+def _message(method: str, request_id: str, **arguments: object) -> dict[str, object]:
+    return {
+        "method": method,
+        "arguments": arguments,
+        "context": RequestContext(request_id).to_message(),
+    }

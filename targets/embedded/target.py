@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from chaos.operation import Scope
 from chaos.target import Limits, ServiceState
 from targets.cloud import operations
 from targets.cloud.clean_up import clean_up
-from targets.cloud.client import connect
+from targets.cloud.client import Balancer, connect
 from targets.cloud.world import CloudWorld
 from targets.embedded import clouds
 from targets.embedded.accesses import ACCESSES
@@ -84,6 +85,7 @@ class Embedded(ProcessTarget):
         self._links: _Links | None = None
         self._connection: Connection | None = None
         self._seen: dict[str, int] = {}
+        self._turns = count()
 
     # ------------------------------------------------------------------ life
 
@@ -102,6 +104,7 @@ class Embedded(ProcessTarget):
         """Restore all databases in place; restart only what is dead, frozen or still busy."""
         self._end_what_is_busy()
         super().reset(bugs, kept)
+        self._turns = count()
 
     def keep(self) -> Moment:
         """Copy all databases: at rest, no service and no queue knows anything beside them."""
@@ -137,7 +140,9 @@ class Embedded(ProcessTarget):
     def client(self) -> Connection:
         """Return the connection that all actors share."""
         if self._connection is None:
-            self._connection = connect(self.clouds_yaml, clouds.CLOUD, self._operator)
+            self._connection = connect(
+                self.clouds_yaml, clouds.CLOUD, self._operator, self._balancer()
+            )
         return self._connection
 
     def observe(self) -> CloudWorld:
@@ -192,8 +197,12 @@ class Embedded(ProcessTarget):
         clean_up(scope, self.settle)
 
     def new_request_id(self) -> str:
-        """An id in the form that OpenStack's services accept from outside."""
-        return f"req-{uuid.uuid4()}"
+        """An id in the form that OpenStack's services accept from outside.
+
+        Its last digit says whose turn it is to serve it where there are several APIs: so the same
+        steps go to the same processes in each round.
+        """
+        return f"req-{str(uuid.uuid4())[:-1]}{next(self._turns) % 16:x}"
 
     @property
     def bus(self) -> Bus:
@@ -218,6 +227,21 @@ class Embedded(ProcessTarget):
     @property
     def _has_bus(self) -> bool:
         return self.services["bus"].state is not ServiceState.DEAD
+
+    def _balancer(self) -> Balancer | None:
+        """What a load balancer before several APIs does: each in turn, if it is alive."""
+        names = self.layout.api_services
+        if len(names) == 1:
+            return None
+        urls = {name: f"http://127.0.0.1:{self.port(name)}" for name in names}
+
+        def choose(request: str) -> str:
+            turn = int(request[-1], 36) if request[-1:].isalnum() else 0
+            in_turn = [names[(turn + more) % len(names)] for more in range(len(names))]
+            alive = [n for n in in_turn if self.services[n].state is not ServiceState.DEAD]
+            return urls[(alive or in_turn)[0]]
+
+        return Balancer(urls[names[0]], choose)
 
     def _rest(self, deadline: float) -> dict[str, int]:
         """Wait until each service, and the broker, is at rest; say how much each has done."""
@@ -268,3 +292,17 @@ class Embedded(ProcessTarget):
 def target() -> Embedded:
     """Make the target; entry point ``chaos.targets:reference``."""
     return Embedded()
+
+
+class Scaled(Embedded):
+    """The same with two APIs and two conductors, and a cell more with a host of its own."""
+
+    layout = Layout(
+        apis=2, conductors=2, hosts={"host1": "cell1", "host2": "cell1", "host3": "cell2"}
+    )
+    topology = layout.topology()
+
+
+def scaled() -> Scaled:
+    """Make the target: ``--target targets.embedded.target:scaled``."""
+    return Scaled()

@@ -19,7 +19,7 @@ from requests.exceptions import ChunkedEncodingError, ReadTimeout
 
 from chaos.errors import NotSettled, TargetError
 from chaos.operation import ExpectationFailed, OperationFailed, OperationIndeterminate, Scope
-from chaos.point import lies_in
+from chaos.point import means
 from chaos.words import Word
 from targets.cloud.client import acting_as
 from targets.cloud.world import CloudWorld
@@ -88,7 +88,7 @@ def test_every_point_is_a_function_of_ours(alias: str) -> None:
 @pytest.mark.parametrize("alias", POINTS)
 def test_every_point_names_services_that_exist(alias: str, booted: Embedded) -> None:
     for pattern in POINTS[alias].services.split("|"):
-        assert any(lies_in(name, pattern) for name in booted.services)
+        assert any(means(pattern, name) for name in booted.services)
 
 
 @pytest.mark.parametrize(

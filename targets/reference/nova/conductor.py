@@ -21,7 +21,8 @@ class Conductor:
 
     def recover(self) -> None:
         """Take up every build that stopped half-way."""
-        build_task.resume()
+        with context.use(tokens.service_context(context.current_request_id() or "")):
+            build_task.resume()
 
 
 def main() -> None:
@@ -31,13 +32,8 @@ def main() -> None:
     for cell in databases.cells():
         databases.cell(cell)
     conductor = Conductor()
-
-    def recover() -> None:
-        with context.use(tokens.service_context()):
-            conductor.recover()
-
     services.report(services.CONDUCTOR, databases.CELL0, config.current().service)
-    bus().on_reconnect = recover
+    bus().on_reconnect = conductor.recover
     RpcServer(bus(), "conductor", config.current().service, conductor, shared=True).start()
-    recover()
+    conductor.recover()
     process.serve()
