@@ -12,15 +12,20 @@ from targets.cloud.world import CloudWorld
 
 @invariant("deletes-fulfilled", checked="settled", number=9)
 def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
-    """An accepted delete is fulfilled: the server is gone, with every record of it."""
+    """An accepted delete is fulfilled: the server is gone, with every record of it.
+
+    Or it is kept for a while, where that is set, and its user may have it back.
+    """
     accepted = {
         server: done.arguments["server"]
         for done in asked(evidence, "server.delete")
         if done.outcome is Kind.OK and not _found_nothing(done)
         for server in servers(evidence, done)
     }
+    kept = {i.uuid for i in evidence.world.instances if i.vm_state == "soft-delete"}
+    kept |= {s for done in asked(evidence, "server.restore") for s in servers(evidence, done)}
     for server, name in accepted.items():
-        left = list(_left_of(server, evidence.world))
+        left = [] if server in kept else list(_left_of(server, evidence.world))
         if left:
             yield (
                 f"the delete of {name} ({server}) was accepted, "

@@ -11,11 +11,12 @@ from targets.cloud.client import acting_as
 
 
 def clean_up(scope: Scope, settle: Callable[[float], None]) -> None:
-    """Delete the user's servers, then his volumes, then the ports that steps of the plan made.
+    """Delete the user's servers, his volumes and images, and the ports that steps of the plan made.
 
-    Servers and volumes are made by users only, so all that the user can see are his, also those
-    whose creation was never answered. Ports are made for servers as well: one that is left over is
-    a leak, and stays to be found. ``settle`` waits until the cloud is at rest.
+    Servers, volumes and images are made by users only, so all that the user can see are his, also
+    those whose creation was never answered. Ports are made for servers as well, and so are images
+    that say that they are temporary: one that is left over is a leak, and stays to be found.
+    ``settle`` waits until the cloud is at rest.
 
     Raises:
         ChaosError: something was refused, was not answered, or did not go by the deadline.
@@ -25,14 +26,19 @@ def clean_up(scope: Scope, settle: Callable[[float], None]) -> None:
         servers = [found["id"] for found in operations.listed(client.compute, "servers")]
         volumes = [found["id"] for found in operations.listed(client.block_storage, "volumes")]
         ports = [found["id"] for found in operations.listed(client.network, "ports")]
+    # A server that was deleted softly is in no list.
+    asked = {*servers} | {key for name, key in scope.made.items() if name.startswith("servers/")}
     by_id = replace(
         scope,
-        made={operations.made("servers", key): key for key in servers}
+        made={operations.made("servers", key): key for key in asked}
         | {operations.made("volumes", key): key for key in volumes},
     )
     for server in servers:
         operations.delete_server(by_id, server)
     settle(scope.deadline_s)
+    for server in sorted(asked):
+        if operations.is_deleted_softly(by_id, server):
+            operations.force_delete_server(by_id, server)
     for server in servers:
         operations.wait_server_gone(by_id, server)
     for volume in volumes:
@@ -42,3 +48,6 @@ def clean_up(scope: Scope, settle: Callable[[float], None]) -> None:
     with acting_as(scope.request_id, scope.deadline_s):
         for port in {*ports} & {*scope.made.values()}:
             client.network.delete_port(port)
+        for image in operations.listed(client.image, "images"):
+            if image["visibility"] != "public" and not image.get("temporary"):
+                client.image.delete_image(image["id"])

@@ -33,6 +33,8 @@ Server = Annotated[str, Word("server")]
 NewServer = Annotated[str, Word("server", makes=True)]
 Volume = Annotated[str, Word("volume")]
 NewVolume = Annotated[str, Word("volume", makes=True)]
+Image = Annotated[str, Word("image")]
+NewImage = Annotated[str, Word("image", makes=True)]
 
 _TASK_STATE = "OS-EXT-STS:task_state"
 _POWER_STATES = {0: "nostate", 1: "running", 3: "paused", 4: "shutdown", 6: "crashed"}
@@ -167,6 +169,45 @@ def unpause_server(scope: Scope, server: Server, wait: str = "") -> dict[str, An
     if wait:
         wait_server(scope, server, wait)
     return {"status": 202, "server": key}
+
+
+@operation("server.snapshot")
+def snapshot_server(scope: Scope, server: Server, image: NewImage) -> dict[str, Any]:
+    """Have an image made of a server's root disk."""
+    key = _server_id(scope, server)
+    made_image = scope.client.compute.create_server_image(key, image)
+    scope.made[made("images", image)] = made_image.id
+    return {"server": key, "id": made_image.id}
+
+
+@operation("server.rebuild")
+def rebuild_server(
+    scope: Scope, server: Server, image: str = "cirros", wait: str = ""
+) -> dict[str, Any]:
+    """Have a server's guest made anew from an image."""
+    key = _server_id(scope, server)
+    scope.client.compute.rebuild_server(key, image=_image_id(scope.client, image), name=server)
+    if wait:
+        wait_server(scope, server, wait)
+    return {"status": 202, "server": key}
+
+
+@operation("server.restore")
+def restore_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
+    """Have a server back that was deleted softly."""
+    key = _server_id(scope, server)
+    scope.client.compute.restore_server(key)
+    if wait:
+        wait_server(scope, server, wait)
+    return {"status": 202, "server": key}
+
+
+@operation("server.force_delete")
+def force_delete_server(scope: Scope, server: Server) -> dict[str, Any]:
+    """Delete a server for good, also one that is deleted softly."""
+    key = _find(scope, scope.client.compute, "servers", server)
+    delete = functools.partial(scope.client.compute.delete_server, force=True)
+    return {"status": _delete(delete, key, 202), "server": key}
 
 
 @operation("server.delete")
@@ -328,7 +369,50 @@ def expect_volume(
     return {"exists": found is not None, "status": found["status"] if found else None}
 
 
+# ------------------------------------------------------------------ images
+
+
+@operation("image.wait", asserts=True)
+def wait_image(scope: Scope, image: Image, status: str = "active") -> dict[str, Any]:
+    """Wait until an image has this status."""
+    found = _until(
+        scope,
+        f"image {image} to become {status}",
+        lambda: _present(_image(scope, image), f"image {image}"),
+        lambda i: i["status"] == status,
+        lambda i: str(i["status"]),
+    )
+    return {"status": found["status"]}
+
+
+@operation("image.expect", asserts=True)
+def expect_image(
+    scope: Scope, image: Image, status: str | None = None, exists: bool | None = None
+) -> dict[str, Any]:
+    """Assert an image's status, or whether it exists."""
+    found = _image(scope, image)
+    if exists is not None:
+        _expect(f"image {image}", exists=(exists, found is not None))
+    if status is not None:
+        _expect(f"image {image}", status=(status, found["status"] if found else "gone"))
+    return {"exists": found is not None, "status": found["status"] if found else None}
+
+
+@operation("image.delete")
+def delete_image(scope: Scope, image: Image) -> dict[str, Any]:
+    """Delete an image; that it is gone already (404) is as good as 204."""
+    key = _find(scope, scope.client.image, "images", image)
+    return {"status": _delete(scope.client.image.delete_image, key, 204), "image": key}
+
+
 # ------------------------------------------------------------------ beside the interface
+
+
+@operation("cloud.configure")
+def configure(scope: Scope, setting: str, value: int) -> dict[str, Any]:
+    """Change one of the cloud's settings."""
+    scope.client.operator.configure(setting, value, scope.request_id, scope.deadline_s)
+    return {setting: value}
 
 
 @operation("guest.crash")
@@ -383,6 +467,13 @@ def _find(scope: Scope, proxy: Any, collection: str, name: str) -> str | None:
     return scope.made.get(key)
 
 
+def is_deleted_softly(scope: Scope, server: str) -> bool:
+    """Whether a server can still be restored."""
+    with acting_as(scope.request_id, scope.deadline_s):
+        found = _server(scope, server)
+    return found is not None and found["status"] == "SOFT_DELETED"
+
+
 def made(collection: str, name: str) -> str:
     """Under what ``scope.made`` keeps an id: a server and a volume may have the same name."""
     return f"{collection}/{name}"
@@ -426,8 +517,14 @@ def _show(scope: Scope, proxy: Any, collection: str, name: str) -> dict[str, Any
     if response.status_code == 404:
         return None
     raise_from_response(response)
-    found: dict[str, Any] = response.json()[collection.removesuffix("s")]
+    shown: dict[str, Any] = response.json()
+    # The image service shows an image as it is, the others wrap what they show.
+    found: dict[str, Any] = shown.get(collection.removesuffix("s"), shown)
     return found
+
+
+def _image(scope: Scope, name: str) -> dict[str, Any] | None:
+    return _show(scope, scope.client.image, "images", name)
 
 
 def listed(proxy: Any, collection: str) -> list[dict[str, Any]]:

@@ -20,6 +20,9 @@ class Operator(Protocol):
     def run_periodic_task(self, host: str, task: str, request_id: str, deadline_s: float) -> None:
         """Have the compute of a host run one of its periodic tasks, and wait until it is done."""
 
+    def configure(self, setting: str, value: int, request_id: str, deadline_s: float) -> None:
+        """Change one of the cloud's settings."""
+
     def strike_guest(
         self, server: str, fate: GuestFate, request_id: str, deadline_s: float
     ) -> None:

@@ -154,6 +154,25 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """An image: queued until its data has come, then active.
+
+    ``instance`` is the one of which it is a snapshot, or ''; a ``temporary`` one is no user's.
+    """
+
+    id: str
+    name: str
+    status: str
+    instance: str
+    temporary: bool
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceAction:
     """What was asked of an instance, in a cell database; it outlives its instance."""
 
@@ -184,4 +203,5 @@ class CloudWorld(World):
     ports: tuple[Port, ...] = ()
     allocations: tuple[Allocation, ...] = ()
     guests: tuple[Guest, ...] = ()
+    images: tuple[Image, ...] = ()
     actions: tuple[InstanceAction, ...] = ()

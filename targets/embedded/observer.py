@@ -7,6 +7,7 @@ between, all files were read as of one moment.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -22,6 +23,7 @@ from targets.cloud.world import (
     BuildRequest,
     CloudWorld,
     Guest,
+    Image,
     Instance,
     InstanceAction,
     InstanceMapping,
@@ -53,6 +55,9 @@ _ALLOCATIONS = """
     SELECT consumer, name, resource_class, used
     FROM allocations JOIN resource_providers ON provider = uuid ORDER BY 1, 2, 3
 """
+_IMAGES = """
+    SELECT id, name, status, properties FROM images WHERE visibility != 'public' ORDER BY id
+"""
 _GUESTS = """
     SELECT uuid, power, (SELECT group_concat(volume) FROM disks WHERE guest = uuid)
     FROM guests ORDER BY uuid
@@ -70,6 +75,7 @@ class Observer:
         self._placement = _open(run_dir / "placement.sqlite")
         self._volume = _open(run_dir / "volume.sqlite")
         self._network = _open(run_dir / "network.sqlite")
+        self._image = _open(run_dir / "image.sqlite")
         self._cells = {cell: _open(run_dir / f"nova_{cell}.sqlite") for cell in cells}
         self._hosts = {host: _open(run_dir / f"hypervisor_{host}.sqlite") for host in hosts}
         self._all = {
@@ -77,6 +83,7 @@ class Observer:
             "placement": self._placement,
             "volume": self._volume,
             "network": self._network,
+            "image": self._image,
             **{f"nova_{name}": database for name, database in self._cells.items()},
             **{f"hypervisor_{name}": database for name, database in self._hosts.items()},
         }
@@ -137,6 +144,7 @@ class Observer:
             ports=_read(self._network, _PORTS, Port),
             allocations=_read(self._placement, _ALLOCATIONS, Allocation),
             guests=_each(self._hosts, _GUESTS, _guest),
+            images=_read(self._image, _IMAGES, _image),
             actions=_each(self._cells, _ACTIONS, _action),
         )
 
@@ -174,6 +182,12 @@ def _instance(cell: str, uuid: str, name: str, *row: Any) -> Instance:
 def _block_device(cell: str, row_id: str, *row: Any) -> BlockDevice:
     instance, volume, attachment, delete = row
     return BlockDevice(row_id, cell, instance, volume, attachment, bool(delete))
+
+
+def _image(row_id: str, name: str, status: str, properties: str) -> Image:
+    known = json.loads(properties)
+    temporary = known.get("temporary") == "True"
+    return Image(row_id, name, status, known.get("instance_uuid", ""), temporary)
 
 
 def _action(cell: str, request: str, instance: str, action: str, *row: Any) -> InstanceAction:

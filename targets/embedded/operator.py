@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from chaos.operation import OperationFailed, OperationIndeterminate, Scope
 from targets.cloud.operator import GuestFate
@@ -25,13 +26,13 @@ class EmbeddedOperator:
 
     def run_periodic_task(self, host: str, task: str, request_id: str, deadline_s: float) -> None:
         """Call the compute of a host over the bus."""
-        message = _message("run_periodic_task", request_id, name=task)
-        try:
-            self._bus().call(queue_name("compute", host), message, deadline_s)
-        except RemoteError as error:
-            raise OperationFailed(f"{task} on {host}: {error}") from error
-        except (CallLost, CallTimeout, BusUnreachable) as error:
-            raise OperationIndeterminate(f"{task} on {host}: {error}") from error
+        queue = queue_name("compute", host)
+        self._call(queue, "run_periodic_task", {"name": task}, request_id, deadline_s)
+
+    def configure(self, setting: str, value: int, request_id: str, deadline_s: float) -> None:
+        """Call a conductor over the bus."""
+        arguments = {"name": setting, "value": value}
+        self._call("conductor", "configure", arguments, request_id, deadline_s)
 
     def resume_builds(self, request_id: str) -> None:
         """Tell whichever conductor takes it from their queue."""
@@ -55,6 +56,17 @@ class EmbeddedOperator:
             else:
                 return
         raise OperationFailed(f"no hypervisor has a guest {server}", HTTPStatus.NOT_FOUND)
+
+    def _call(
+        self, queue: str, method: str, arguments: dict[str, Any], request_id: str, deadline_s: float
+    ) -> None:
+        message = _message(method, request_id, **arguments)
+        try:
+            self._bus().call(queue, message, deadline_s)
+        except RemoteError as error:
+            raise OperationFailed(f"{method} of {queue}: {error}") from error
+        except (CallLost, CallTimeout, BusUnreachable) as error:
+            raise OperationIndeterminate(f"{method} of {queue}: {error}") from error
 
 
 def _message(method: str, request_id: str, **arguments: object) -> dict[str, object]:

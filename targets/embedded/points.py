@@ -24,6 +24,10 @@ def _hypervisor(function: str, summary: str) -> Point:
     return _nova(f"hypervisor:Guests.{function}", "hypervisor-*", summary)
 
 
+def _image(function: str, summary: str) -> Point:
+    return Point(f"targets.reference.image:Images.{function}", "image", summary)
+
+
 def _volume(function: str, summary: str) -> Point:
     return Point(f"targets.reference.volume.{function}", "volume", summary)
 
@@ -74,6 +78,9 @@ POINTS = {
     "port.delete": _nova("ports:delete", "*", "delete a port"),
     "allocation.claim": _nova("allocations:claim", "*", "claim a host's resources"),
     "allocation.delete": _nova("allocations:release", "*", "give a host's resources back"),
+    "image.create": _nova("images:create_snapshot", "*", "make the record of a snapshot"),
+    "image.upload": _nova("images:upload", "*", "give a snapshot its data"),
+    "image.delete": _nova("images:delete", "*", "delete an image"),
     # Work that one service hands to the next.
     "conductor.build": _nova(
         "conductor:Conductor.build_instance", "conductor", "carry out a build request"
@@ -88,6 +95,10 @@ POINTS = {
     "compute.stop": _compute("power:PowerSwitch.stop", "stop a server"),
     "compute.pause": _compute("power:PowerSwitch.pause", "pause a server"),
     "compute.unpause": _compute("power:PowerSwitch.unpause", "let a paused server go on"),
+    "compute.snapshot": _compute("snapshots:Photographer.snapshot", "make an image of a server"),
+    "compute.rebuild": _compute("rebuilding:Rebuilder.rebuild", "make a guest anew"),
+    "compute.soft_delete": _compute("soft_delete:SoftDeleter.soft_delete", "keep a deleted server"),
+    "compute.restore": _compute("soft_delete:SoftDeleter.restore", "have a server back"),
     "compute.attach": _compute("devices:Devices.attach_volume", "connect a volume"),
     "compute.detach": _compute("devices:Devices.detach_volume", "disconnect a volume"),
     "compute.init_host": _compute(
@@ -107,6 +118,7 @@ POINTS = {
     "hypervisor.pause": _compute("driver:Driver.pause", "stop a guest's processors"),
     "hypervisor.unpause": _compute("driver:Driver.unpause", "let a paused guest go on"),
     "hypervisor.reboot": _compute("driver:Driver.reboot", "shut a guest down and start it again"),
+    "hypervisor.snapshot": _compute("driver:Driver.snapshot", "read a guest's root disk"),
     "hypervisor.spawn": _compute("driver:Driver.spawn", "define a guest, connect disks, start it"),
     # What a compute does again and again by itself.
     "periodic.sync_power_states": _compute(
@@ -118,6 +130,13 @@ POINTS = {
     "periodic.stop_after_guest": _compute(
         "power:stop_after_its_guest", "stop a server whose guest died"
     ),
+    "periodic.reclaim_queued_deletes": _compute(
+        "soft_delete:reclaim_queued_deletes", "delete for good what was deleted softly"
+    ),
+    "periodic.reclaim": _compute("soft_delete:reclaim", "delete one of them for good"),
+    "periodic.cleanup_running_deleted": _compute(
+        "soft_delete:cleanup_running_deleted_instances", "remove guests of deleted servers"
+    ),
     # The hypervisor's own steps.
     "guest.define": _hypervisor("define", "make a guest known"),
     "guest.undefine": _hypervisor("undefine", "stop and forget a guest"),
@@ -128,6 +147,10 @@ POINTS = {
     "guest.unpause": _hypervisor("unpause", "let a paused guest go on"),
     "guest.connect": _hypervisor("connect", "connect a disk"),
     "guest.disconnect": _hypervisor("disconnect", "take a disk away"),
+    # The image service's own steps.
+    "glance.create": _image("create", "write an image's record"),
+    "glance.upload": _image("upload", "store an image's data"),
+    "glance.delete": _image("delete", "remove an image"),
     # The volume service's own steps.
     "volume.create": _volume("store:Volumes.create", "write a volume's record"),
     "volume.delete": _volume("store:Volumes.delete", "a delete arrives at the volume service"),

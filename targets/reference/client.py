@@ -96,6 +96,10 @@ class ServiceClient:
         """PUT ``body`` and return the parsed answer; errors as of :meth:`request`."""
         return self.request("PUT", path, body).body
 
+    def upload(self, path: str, data: bytes) -> None:
+        """PUT ``data`` as it is; errors as of :meth:`request`."""
+        self.request("PUT", path, data)
+
     def delete(self, path: str) -> None:
         """DELETE ``path``; errors as of :meth:`request`."""
         self.request("DELETE", path)
@@ -115,12 +119,13 @@ class ServiceClient:
         headers["X-OpenStack-Request-Id"] = caller.request_id
         headers["X-Auth-Token"] = caller.token
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            binary = isinstance(body, bytes)
+            headers["Content-Type"] = f"application/{'octet-stream' if binary else 'json'}"
         try:
             response = self._connections().urlopen(
                 method,
                 path,
-                body=None if body is None else json.dumps(body).encode(),
+                body=_encoded(body),
                 headers=headers,
                 redirect=False,
             )
@@ -147,3 +152,7 @@ class ServiceClient:
                     retries=_RETRIES,
                 )
             return self._pool
+
+
+def _encoded(body: Any) -> bytes | None:
+    return body if body is None or isinstance(body, bytes) else json.dumps(body).encode()

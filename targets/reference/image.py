@@ -1,7 +1,11 @@
-"""Image service (Glance v2): records of images; their data is of no interest to a control plane."""
+"""Image service (Glance v2): images, which are *queued* until their data has come, then *active*.
+
+An image may have properties of any name (``image_type``, ``instance_uuid``) beside its fields.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from typing import Any
 
@@ -27,7 +31,16 @@ IMAGES = sa.Table(
     sa.Column("container_format", sa.String(16), nullable=False),
     sa.Column("created_at", sa.String(32), nullable=False),
     sa.Column("updated_at", sa.String(32), nullable=False),
+    sa.Column("checksum", sa.String(32)),
+    sa.Column("properties", sa.JSON, nullable=False),
 )
+DATA = sa.Table(
+    "image_data",
+    METADATA,
+    sa.Column("image", sa.ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+_FIELDS = {column.name for column in IMAGES.columns} - {"properties"}
 CIRROS_ID = "70f9a2b8-9f05-4c1e-b1c8-3f6c5f6f2c01"
 """The image that is there from the start, ``cirros``."""
 
@@ -47,16 +60,16 @@ class Images:
         """Make the built-in image, unless it is there."""
         with self._db.transaction() as connection:
             if not connection.execute(sa.select(IMAGES).filter_by(id=CIRROS_ID)).first():
-                cirros = _record(CIRROS_ID, "cirros", "active", "public")
-                connection.execute(IMAGES.insert(), cirros)
+                cirros = _record(CIRROS_ID, "cirros", "public", {})
+                size = {"status": "active", "size": 16_338_944}
+                connection.execute(IMAGES.insert(), cirros | size)
 
-    def find(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Return all images, or those called ``name``."""
+    def find(self, **equal: str) -> list[dict[str, Any]]:
+        """Return the images whose fields and properties have these values."""
         query = sa.select(IMAGES).order_by(IMAGES.c.created_at, IMAGES.c.id)
-        if name is not None:
-            query = query.filter_by(name=name)
         with self._db.read() as connection:
-            return [_view(row) for row in connection.execute(query)]
+            found = [_view(row) for row in connection.execute(query)]
+        return [image for image in found if all(image.get(k) == v for k, v in equal.items())]
 
     def get(self, image_id: str) -> dict[str, Any]:
         """Return one image.
@@ -70,19 +83,48 @@ class Images:
             raise not_found("Image", image_id)
         return _view(row)
 
-    def create(self, name: str, image_id: str, visibility: str) -> dict[str, Any]:
-        """Make an image record, whose data is there at once.
+    def create(
+        self, name: str, image_id: str, visibility: str, properties: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Make an image record, whose data is yet to come.
 
         Raises:
             HttpError: 409, the id is taken.
         """
-        record = _record(image_id, name, "active", visibility)
         try:
             with self._db.transaction() as connection:
+                record = _record(image_id, name, visibility, properties)
                 connection.execute(IMAGES.insert(), record)
         except sa.exc.IntegrityError:
             raise HttpError(409, f"Image ID {image_id} already exists!") from None
         return self.get(image_id)
+
+    def upload(self, image_id: str, data: bytes) -> None:
+        """Store an image's data: it is active from now on. The same data may come twice.
+
+        Raises:
+            HttpError: 404; 409, it has other data already.
+        """
+        checksum = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        came = {"status": "active", "size": len(data), "checksum": checksum}
+        with self._db.transaction() as connection:
+            change = IMAGES.update().filter_by(id=image_id, status="queued").values(**came)
+            if connection.execute(change).rowcount:
+                connection.execute(DATA.insert(), {"image": image_id, "data": data})
+                return
+        if self.get(image_id)["checksum"] != checksum:
+            raise HttpError(409, f"Image {image_id} has its data already.")
+
+    def data(self, image_id: str) -> bytes:
+        """Return an image's data, empty when it has none.
+
+        Raises:
+            HttpError: 404.
+        """
+        self.get(image_id)
+        with self._db.read() as connection:
+            found = connection.scalar(sa.select(DATA.c.data).filter_by(image=image_id))
+        return found or b""
 
     def delete(self, image_id: str) -> None:
         """Remove an image.
@@ -95,32 +137,34 @@ class Images:
                 raise not_found("Image", image_id)
 
 
-def _record(image_id: str, name: str, status: str, visibility: str) -> dict[str, Any]:
+def _record(
+    image_id: str, name: str, visibility: str, properties: dict[str, Any]
+) -> dict[str, Any]:
     now = utc_now()
     return {
         "id": image_id,
         "name": name,
-        "status": status,
+        "status": "queued",
         "visibility": visibility,
         "owner": None,
-        "size": 16_338_944,
         "min_disk": 0,
         "min_ram": 0,
         "disk_format": "qcow2",
         "container_format": "bare",
         "created_at": now,
         "updated_at": now,
+        "properties": properties,
     }
 
 
 def _view(row: sa.Row[Any]) -> dict[str, Any]:
     return {
-        **row._mapping,
+        **row.properties,
+        **{name: row._mapping[name] for name in _FIELDS},
         "tags": [],
         "protected": False,
         "os_hidden": False,
         "virtual_size": None,
-        "checksum": None,
         "self": f"/v2/images/{row.id}",
         "file": f"/v2/images/{row.id}/file",
         "schema": "/v2/schemas/image",
@@ -138,18 +182,31 @@ def api(images: Images) -> Api:
 
     @api.route("GET", "/v2/images")
     def list_images(request: Request) -> dict[str, Any]:
-        return {"images": images.find(request.query.get("name")), "first": "/v2/images"}
+        paging = {"limit", "marker", "sort", "sort_key", "sort_dir"}
+        equal = {key: value for key, value in request.query.items() if key not in paging}
+        return {"images": images.find(**equal), "first": "/v2/images"}
 
     @api.route("POST", "/v2/images")
     def create(request: Request) -> Reply:
         body = request.body if isinstance(request.body, dict) else {}
         image_id = body.get("id") or str(uuid.uuid4())
-        image = images.create(body.get("name", ""), image_id, body.get("visibility", "shared"))
-        return Reply(201, image)
+        others = {key: value for key, value in body.items() if key not in _FIELDS}
+        visibility = body.get("visibility", "shared")
+        return Reply(201, images.create(body.get("name", ""), image_id, visibility, others))
 
     @api.route("GET", "/v2/images/{image_id}")
     def show(request: Request) -> dict[str, Any]:
         return images.get(request.path["image_id"])
+
+    @api.route("PUT", "/v2/images/{image_id}/file")
+    def upload(request: Request) -> None:
+        if not isinstance(request.body, bytes):
+            raise HttpError(415, "The data of an image is application/octet-stream.")
+        images.upload(request.path["image_id"], request.body)
+
+    @api.route("GET", "/v2/images/{image_id}/file")
+    def download(request: Request) -> Reply:
+        return Reply(200, images.data(request.path["image_id"]))
 
     @api.route("DELETE", "/v2/images/{image_id}")
     def delete(request: Request) -> None:

@@ -33,6 +33,7 @@ from targets.reference.quiet import Quiet
 
 LOG = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1 << 20
+BINARY = "application/octet-stream"
 THREADS = 128
 
 
@@ -81,7 +82,7 @@ class Request:
     """What a client asked.
 
     ``base`` is this service's URL as the client knows it, without a trailing slash; ``path`` holds
-    the route's parameters, ``body`` the parsed JSON.
+    the route's parameters, ``body`` the parsed JSON, or the bytes of what says that it is no text.
     """
 
     method: str
@@ -231,6 +232,8 @@ async def _body(http: HttpRequest) -> bytes | None:
 def _parsed(raw: bytes | None, headers: Headers) -> Any:
     if raw is None:
         raise HttpError(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+    if headers.get("content-type") == BINARY:
+        return raw
     if not raw:
         return None
     if "json" not in headers.get("content-type", "json").lower():
@@ -253,6 +256,8 @@ def _response(answer: Reply | dict[str, Any] | None) -> Response:
 
 
 def _json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Response:
+    if isinstance(body, bytes):
+        return Response(body, status, headers=headers, media_type=BINARY)
     content = None if body is None else json.dumps(body).encode()
     media = None if body is None else "application/json"
     return Response(content, status, headers=headers, media_type=media)

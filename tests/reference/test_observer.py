@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chaos.errors import WorldMoved
 from targets.cloud.world import CloudWorld
 from targets.embedded.observer import Observer
-from targets.reference import network
+from targets.reference import image, network
 from targets.reference.database import Database
 from targets.reference.nova import hypervisor
 from targets.reference.nova import tables as nova
@@ -23,7 +23,7 @@ from targets.reference.volume import store as volume
 FILES: dict[str, sa.MetaData] = {
     "nova_api": nova.API, "nova_cell1": nova.CELL, "placement": placement.METADATA,
     "volume": volume.METADATA, "network": network.METADATA,
-    "hypervisor_host1": hypervisor.METADATA,
+    "image": image.METADATA, "hypervisor_host1": hypervisor.METADATA,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from targets.reference import config, context, tokens
 from targets.reference.bus import RpcServer
-from targets.reference.nova import build_task, databases, process, services
+from targets.reference.nova import build_task, databases, process, services, settings
 from targets.reference.nova.rpc import bus
 
 
@@ -34,6 +34,7 @@ def main() -> None:
     conductor = Conductor()
     services.report(services.CONDUCTOR, databases.CELL0, config.current().service)
     bus().on_reconnect = conductor.recover
-    RpcServer(bus(), "conductor", config.current().service, conductor, shared=True).start()
+    endpoints = (conductor, settings.Configurator())
+    RpcServer(bus(), "conductor", config.current().service, *endpoints, shared=True).start()
     conductor.recover()
     process.serve()

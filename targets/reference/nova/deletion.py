@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 
-from targets.reference.nova import allocations, databases, volumes
+from targets.reference.nova import allocations, databases, settings, volumes
 from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.build_request import BuildRequest
-from targets.reference.nova.instance import Instance, InstanceNotFound
+from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.instance_mapping import InstanceMapping
 from targets.reference.nova.rpc import ComputeRpc
-from targets.reference.nova.states import Task
+from targets.reference.nova.states import ALLOW_SOFT_DELETE, Task
 from targets.reference.policy import owns
 
 LOG = logging.getLogger(__name__)
@@ -40,6 +40,31 @@ def delete(uuid: str) -> None:
     InstanceMapping.queue_for_delete(uuid)
     if not delete_while_booting(uuid):
         delete_in_cell(uuid)
+
+
+def delete_as_configured(uuid: str) -> None:
+    """Delete a server as its user asks for it: softly, where that is set and it is on a host.
+
+    One that is deleted softly already is deleted for good.
+
+    Raises:
+        InstanceNotFound: there was none when the request came.
+    """
+    if not (settings.get("reclaim_instance_interval") and _delete_softly(uuid)):
+        delete(uuid)
+
+
+def _delete_softly(uuid: str) -> bool:
+    instance = instance_in_cell(uuid)
+    if instance is None or not instance.host or instance.vm_state not in ALLOW_SOFT_DELETE:
+        return False
+    try:
+        marked = instance.save(task_state=Task.SOFT_DELETING, expected_task_state={None})
+    except (InstanceNotFound, UnexpectedTaskState):
+        return False
+    InstanceAction.start(marked.cell, uuid, "delete")
+    ComputeRpc.soft_delete(marked)
+    return True
 
 
 def delete_while_booting(uuid: str) -> bool:

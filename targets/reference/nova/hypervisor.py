@@ -10,6 +10,7 @@
 ``POST /guests/{uuid}/power-off``      pull the plug
 ``POST /guests/{uuid}/pause``          stop its processors, 409 if it does not run
 ``POST /guests/{uuid}/unpause``        let them go on, 409 if they do not stand still
+``POST /guests/{uuid}/snapshot``       what its root disk holds
 ``POST /guests/{uuid}/crash``          nobody asks for that: it dies by itself
 ``POST /guests/{uuid}/ignore-acpi``    nor for that: it hangs until it is started the next time
 ``PUT /guests/{uuid}/disks/{volume}``  connect a volume
@@ -36,6 +37,7 @@ GUESTS = sa.Table(
     METADATA,
     sa.Column("uuid", sa.String(36), primary_key=True),
     sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("image", sa.String(36), nullable=False),
     sa.Column("power", sa.String(16), nullable=False),
     sa.Column("ignores_acpi", sa.Boolean, nullable=False),
 )
@@ -77,9 +79,12 @@ class Guests:
             raise not_found("Guest", uuid)
         return found[0]
 
-    def define(self, uuid: str, name: str) -> None:
-        """Make a guest that is shut off, or change its definition and leave it as it is."""
-        new = {"uuid": uuid, "name": name, "power": SHUTDOWN, "ignores_acpi": False}
+    def define(self, uuid: str, name: str, image: str) -> None:
+        """Make a guest that is shut off, or change its definition and leave it as it is.
+
+        Its root disk is made from ``image`` when it is defined for the first time.
+        """
+        new = {"uuid": uuid, "name": name, "image": image, "power": SHUTDOWN, "ignores_acpi": False}
         with self._db.transaction() as connection:
             change = GUESTS.update().filter_by(uuid=uuid).values(name=name)
             if not connection.execute(change).rowcount:
@@ -127,6 +132,15 @@ class Guests:
             HttpError: 404; 409, it is not paused.
         """
         self._change(uuid, among=_ALIVE, power=RUNNING)
+
+    def snapshot(self, uuid: str) -> str:
+        """Return what a guest's root disk holds.
+
+        Raises:
+            HttpError: 404.
+        """
+        guest = self.get(uuid)
+        return f"the root disk of {guest['name']} ({uuid}), made from {guest['image']}"
 
     def crash(self, uuid: str) -> None:
         """Have a guest die by itself.
@@ -202,7 +216,7 @@ def api(guests: Guests) -> Api:
     @api.route("PUT", "/guests/{uuid}")
     def define(request: Request) -> Reply:
         guest = request.body_of("guest")
-        guests.define(request.path["uuid"], guest["name"])
+        guests.define(request.path["uuid"], guest["name"], guest["image"])
         return Reply(204)
 
     @api.route("DELETE", "/guests/{uuid}")
@@ -213,6 +227,10 @@ def api(guests: Guests) -> Api:
     def shutdown(request: Request) -> dict[str, Any]:
         wait_s = float(request.body_of("shutdown")["wait_s"])
         return {"power": guests.shutdown(request.path["uuid"], wait_s)}
+
+    @api.route("POST", "/guests/{uuid}/snapshot")
+    def snapshot(request: Request) -> dict[str, Any]:
+        return {"content": guests.snapshot(request.path["uuid"])}
 
     for name, change in (
         ("start", Guests.start),

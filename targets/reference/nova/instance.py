@@ -32,7 +32,8 @@ class Instance:
     """One version of the record; ``save`` returns the next. ``ram`` in MiB, ``disk`` in GiB.
 
     ``node`` is the host that the scheduler chose, ``host`` the one that claimed it. ``ports`` are
-    the ids and addresses of its network ports.
+    the ids and addresses of its network ports. ``system_metadata`` is what operations that take
+    several steps keep for the next one, under names of their own.
     """
 
     cell: str
@@ -46,6 +47,7 @@ class Instance:
     ram: int
     disk: int
     meta: dict[str, str]
+    system_metadata: dict[str, str]
     requested_networks: list[str]
     ports: list[dict[str, str]]
     node: str | None
@@ -90,6 +92,7 @@ class Instance:
             "ram": request.ram,
             "disk": request.disk,
             "meta": request.metadata,
+            "system_metadata": {},
             "requested_networks": list(request.requested_networks),
             "ports": [],
             "node": node,
@@ -151,6 +154,11 @@ class Instance:
         statement = INSTANCES.update().filter_by(uuid=self.uuid, deleted_at=None)
         gone = {"deleted_at": utc_now(), "vm_state": Vm.DELETED, "task_state": None}
         return _change(self.cell, statement, gone) is not None
+
+    def remembering(self, **kept: str | None) -> dict[str, str]:
+        """Return the system metadata with these entries; None removes one."""
+        changed = {**self.system_metadata, **kept}
+        return {name: value for name, value in changed.items() if value is not None}
 
     @staticmethod
     def ever_in(cell: str) -> frozenset[str]:

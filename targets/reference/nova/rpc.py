@@ -100,6 +100,26 @@ class ComputeRpc:
         _cast(instance.host, "unpause", instance)
 
     @staticmethod
+    def snapshot(instance: Instance) -> None:
+        """Have an image, whose record is there, given the data of the guest's root disk."""
+        _cast(instance.host, "snapshot", instance)
+
+    @staticmethod
+    def rebuild(instance: Instance) -> None:
+        """Have the guest made anew."""
+        _cast(instance.host, "rebuild", instance)
+
+    @staticmethod
+    def soft_delete(instance: Instance) -> None:
+        """Have the guest shut off, and kept for as long as its user may want it back."""
+        _cast(instance.host, "soft_delete", instance)
+
+    @staticmethod
+    def restore(instance: Instance) -> None:
+        """Have the guest of a server that was deleted softly started."""
+        _cast(instance.host, "restore", instance)
+
+    @staticmethod
     def attach_volume(instance: Instance, device: str) -> None:
         """Have a block device connected."""
         _cast(instance.host, "attach_volume", instance, device=device)

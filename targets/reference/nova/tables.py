@@ -22,6 +22,12 @@ INSTANCE_MAPPINGS = sa.Table(
     sa.Column("project_id", sa.String(64), nullable=False),
     sa.Column("queued_for_delete", sa.Boolean, nullable=False),
 )
+SETTINGS = sa.Table(
+    "settings",
+    API,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Integer, nullable=False),
+)
 
 # What users and operators keep beside servers.
 FLAVORS = sa.Table(
@@ -125,6 +131,7 @@ INSTANCES = sa.Table(
     sa.Column("ram", sa.Integer, nullable=False),
     sa.Column("disk", sa.Integer, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False, key="meta"),
+    sa.Column("system_metadata", sa.JSON, nullable=False),
     sa.Column("requested_networks", sa.JSON, nullable=False),
     sa.Column("ports", sa.JSON, nullable=False),
     sa.Column("node", sa.String(255)),

@@ -20,6 +20,9 @@ from targets.reference.nova.api.servers import (
     attachments,
     instance_actions,
     power,
+    rebuild,
+    snapshots,
+    soft_delete,
 )
 from targets.reference.nova.api.servers import routes as servers
 from targets.reference.web import Api
@@ -39,7 +42,7 @@ RESOURCES = (
     quota_sets,
     server_groups,
 )
-SERVER_ACTIONS = (power,)
+SERVER_ACTIONS = (power, rebuild, snapshots, soft_delete)
 """The modules that add to the table of ``servers.actions``: it is enough to import them."""
 
 

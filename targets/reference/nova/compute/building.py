@@ -8,7 +8,7 @@ from targets.reference.database import utc_now
 from targets.reference.nova import allocations, deletion, ports, volumes
 from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.block_device import BlockDevice
-from targets.reference.nova.compute import devices
+from targets.reference.nova.compute import devices, snapshots
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.states import Power, Task, Vm
@@ -91,6 +91,7 @@ def terminate(host: Host, instance: Instance) -> None:
     ports.release(instance.uuid, instance.requested_networks)
     for device in devices_to_release(instance):
         deletion.release_volume(device)
+    snapshots.forget(instance)
     allocations.release(instance.uuid)
     InstanceAction.finish_all(host.cell, instance.uuid, "Success")
     host.tracker.destroy(instance)

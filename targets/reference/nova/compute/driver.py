@@ -29,9 +29,13 @@ class Driver:
     def __init__(self, host: str) -> None:
         self._hypervisor = ServiceClient(f"hypervisor-{host}")
 
-    def spawn(self, instance: Instance, disks: list[str]) -> None:
-        """Define a guest with its disks and start it."""
-        self.define(instance)
+    def spawn(self, instance: Instance, disks: list[str], image: str = "") -> None:
+        """Define a guest with its disks and start it.
+
+        Where there is none yet, its root disk is made from ``image``: the instance's own, unless it
+        is said.
+        """
+        self.define(instance, image)
         for volume in disks:
             self.attach_disk(instance.uuid, volume)
         self.start(instance.uuid)
@@ -48,9 +52,10 @@ class Driver:
             self.power_off(instance.uuid)
         self.spawn(instance, disks)
 
-    def define(self, instance: Instance) -> None:
+    def define(self, instance: Instance, image: str = "") -> None:
         """Make the guest known to the hypervisor, shut off."""
-        self._hypervisor.put(f"/guests/{instance.uuid}", {"guest": {"name": instance.name}})
+        guest = {"name": instance.name, "image": image or instance.image}
+        self._hypervisor.put(f"/guests/{instance.uuid}", {"guest": guest})
 
     def start(self, uuid: str) -> None:
         """Start a guest.
@@ -95,6 +100,15 @@ class Driver:
             NotFound: the hypervisor does not know it.
         """
         self._hypervisor.post(f"/guests/{uuid}/unpause")
+
+    def snapshot(self, uuid: str) -> bytes:
+        """Return what a guest's root disk holds.
+
+        Raises:
+            NotFound: the hypervisor does not know it.
+        """
+        content: str = self._hypervisor.post(f"/guests/{uuid}/snapshot")["content"]
+        return content.encode()
 
     def destroy(self, uuid: str) -> None:
         """Stop a guest and forget it; one that is gone is no error."""

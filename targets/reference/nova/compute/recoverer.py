@@ -8,7 +8,14 @@ from __future__ import annotations
 import logging
 
 from targets.reference.nova.action import InstanceAction, record_fault
-from targets.reference.nova.compute import building, devices, power
+from targets.reference.nova.compute import (
+    building,
+    devices,
+    power,
+    rebuilding,
+    snapshots,
+    soft_delete,
+)
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.compute.recovery import Recovery, decide
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
@@ -73,10 +80,14 @@ def recover(host: Host, instance: Instance, give_up: bool) -> None:
     if decision == Recovery.ABANDON_BUILD:
         building.abandon(host, instance, "the build was interrupted")
         return InstanceAction.finish_all(host.cell, instance.uuid, "Error")
+    if decision == Recovery.ABANDON_REBUILD:
+        return rebuilding.give_up(host, instance)
     _recover_guest(host, instance, decision)
+    if decision in (Recovery.CLEAR_TASK, Recovery.DISCARD_SNAPSHOT):
+        InstanceAction.finish_all(host.cell, instance.uuid, "Error")
+        return recover(host, host.get(instance.uuid), give_up)
     devices.finish(host, instance)
-    dropped = decision == Recovery.CLEAR_TASK
-    return InstanceAction.finish_all(host.cell, instance.uuid, "Error" if dropped else "Success")
+    return InstanceAction.finish_all(host.cell, instance.uuid, "Success")
 
 
 def _recover_guest(host: Host, instance: Instance, decision: Recovery) -> None:
@@ -93,6 +104,12 @@ def _recover_guest(host: Host, instance: Instance, decision: Recovery) -> None:
             power.pause(host, instance)
         case Recovery.UNPAUSE:
             power.unpause(host, instance)
+        case Recovery.SOFT_DELETE:
+            soft_delete.soft_delete(host, instance)
+        case Recovery.RESTORE:
+            soft_delete.restore(host, instance)
+        case Recovery.DISCARD_SNAPSHOT:
+            snapshots.discard(instance)
         case Recovery.CLEAR_TASK:
             state = host.driver.power_state(instance.uuid)
             instance.save(

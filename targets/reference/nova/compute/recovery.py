@@ -14,6 +14,8 @@ from targets.reference.nova.states import (
     ALLOW_SOFT_REBOOT,
     BUILD_TASKS,
     HARD_REBOOT_TASKS,
+    REBUILD_TASKS,
+    SNAPSHOT_TASKS,
     SOFT_REBOOT_TASKS,
     Power,
     Reboot,
@@ -31,6 +33,10 @@ class Recovery(Enum):
     REBOOT_SOFT = auto()
     REBOOT_HARD = auto()
     CLEAR_TASK = auto()
+    ABANDON_REBUILD = auto()
+    DISCARD_SNAPSHOT = auto()
+    SOFT_DELETE = auto()
+    RESTORE = auto()
     STOP = auto()
     START = auto()
     PAUSE = auto()
@@ -61,6 +67,10 @@ def decide(task_state: Task | None, vm_state: Vm, power_state: Power) -> Recover
         return Recovery.DELETE
     if vm_state == Vm.BUILDING or task_state in BUILD_TASKS:
         return Recovery.ABANDON_BUILD
+    if task_state in REBUILD_TASKS:
+        return Recovery.ABANDON_REBUILD
+    if task_state in SNAPSHOT_TASKS:
+        return Recovery.DISCARD_SNAPSHOT
     retry = reboot_retry(task_state, vm_state, power_state)
     if retry:
         return Recovery.REBOOT_SOFT if retry == Reboot.SOFT else Recovery.REBOOT_HARD
@@ -68,6 +78,10 @@ def decide(task_state: Task | None, vm_state: Vm, power_state: Power) -> Recover
         return Recovery.STOP
     if task_state == Task.POWERING_ON:
         return Recovery.START
+    if task_state == Task.SOFT_DELETING:
+        return Recovery.SOFT_DELETE
+    if task_state == Task.RESTORING:
+        return Recovery.RESTORE
     if task_state == Task.PAUSING and power_state == Power.PAUSED:
         return Recovery.PAUSE
     if task_state == Task.UNPAUSING and power_state == Power.PAUSED:

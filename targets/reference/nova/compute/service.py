@@ -14,13 +14,18 @@ from targets.reference.nova.compute.driver import Driver
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.compute.periodic import PeriodicTasks
 from targets.reference.nova.compute.power import PowerSwitch
+from targets.reference.nova.compute.rebuilding import Rebuilder
 from targets.reference.nova.compute.recoverer import Recoverer
+from targets.reference.nova.compute.snapshots import Photographer
+from targets.reference.nova.compute.soft_delete import SoftDeleter
 from targets.reference.nova.compute.tracker import ResourceTracker
 from targets.reference.nova.rpc import bus
 
 LOG = logging.getLogger(__name__)
 
-OPERATIONS = (Builder, PowerSwitch, Devices, PeriodicTasks)
+OPERATIONS = (
+    Builder, PowerSwitch, Devices, Photographer, Rebuilder, SoftDeleter, PeriodicTasks
+)  # fmt: skip
 """What a compute can be asked to do over the bus, beside looking at an instance again."""
 
 

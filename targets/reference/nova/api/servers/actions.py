@@ -128,14 +128,16 @@ def in_state(server: str, allowed: Collection[Vm], name: str) -> Instance:
     return instance
 
 
-def begin(instance: Instance, name: str, task: Task, expected: Collection[Task | None]) -> Instance:
-    """Write down that ``task`` is begun, and the action called ``name``.
+def begin(
+    instance: Instance, name: str, task: Task, expected: Collection[Task | None], /, **changes: Any
+) -> Instance:
+    """Write down that ``task`` is begun, with other changes, and the action called ``name``.
 
     Raises:
         HttpError: 404; 409, something other than what is ``expected`` is being done with it.
     """
     try:
-        begun = instance.save(task_state=task, expected_task_state=expected)
+        begun = instance.save(task_state=task, expected_task_state=expected, **changes)
     except InstanceNotFound:
         raise not_found("Instance", instance.uuid) from None
     except UnexpectedTaskState as error:

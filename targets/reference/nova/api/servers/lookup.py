@@ -5,6 +5,7 @@ from __future__ import annotations
 from targets.reference.nova import databases, deletion
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance
+from targets.reference.nova.states import Vm
 from targets.reference.policy import owns
 from targets.reference.web import HttpError, not_found
 
@@ -34,7 +35,10 @@ def get_placed(server_id: str) -> Instance:
 
 
 def find_all(project_id: str | None = None) -> list[BuildRequest | Instance]:
-    """Return all servers, or those of one project: each once, the latest first."""
+    """Return all servers, or those of one project: each once, the latest first.
+
+    None that is deleted softly.
+    """
     only = {} if project_id is None else {"project_id": project_id}
     # In the order in which a server moves, so that none is missed.
     waiting = {
@@ -46,7 +50,7 @@ def find_all(project_id: str | None = None) -> list[BuildRequest | Instance]:
         instance
         for cell in databases.cells()
         for instance in Instance.find(cell, hidden=False, **only)
-        if instance.uuid not in waiting
+        if instance.uuid not in waiting and instance.vm_state != Vm.SOFT_DELETED
     ]
     found: list[BuildRequest | Instance] = [*waiting.values(), *placed]
     return sorted(found, key=lambda record: record.created_at, reverse=True)

@@ -54,7 +54,7 @@ def show(request: Request) -> dict[str, Any]:
 def delete(request: Request) -> None:
     """Delete a server."""
     try:
-        deletion.delete(request.path["server"])
+        deletion.delete_as_configured(request.path["server"])
     except InstanceNotFound as error:
         raise HttpError(404, str(error)) from None
     except Unreachable as error:

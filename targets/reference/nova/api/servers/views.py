@@ -14,6 +14,7 @@ from targets.reference.nova.instance import Instance
 from targets.reference.nova.states import (
     ALLOW_HARD_REBOOT,
     HARD_REBOOT_TASKS,
+    REBUILD_TASKS,
     SOFT_REBOOT_TASKS,
     Power,
     Task,
@@ -40,6 +41,8 @@ def status(vm_state: Vm, task_state: Task | None) -> str:
         return "REBOOT"
     if vm_state in ALLOW_HARD_REBOOT and task_state in HARD_REBOOT_TASKS:
         return "HARD_REBOOT"
+    if vm_state in (Vm.ACTIVE, Vm.STOPPED, Vm.ERROR) and task_state in REBUILD_TASKS:
+        return "REBUILD"
     return _STATUS[vm_state]
 
 

@@ -1,0 +1,61 @@
+"""What the compute service asks of the image service."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from targets.reference.client import Conflict, NotFound, ServiceClient
+
+_SERVICE = ServiceClient("image")
+
+
+def create_snapshot(
+    image: str, name: str, instance: str, base: str, temporary: bool = False
+) -> None:
+    """Make the record of a snapshot, whose data is yet to come; one that is there is no error.
+
+    A ``temporary`` one is nobody's but ours: it goes when its purpose is fulfilled.
+    """
+    body = {
+        "id": image,
+        "name": name,
+        "visibility": "private",
+        "image_type": "snapshot",
+        "instance_uuid": instance,
+        "base_image_ref": base,
+    }
+    if temporary:
+        body["temporary"] = "True"
+    with suppress(Conflict):
+        _SERVICE.post("/v2/images", body)
+
+
+def upload(image: str, data: bytes) -> None:
+    """Store an image's data.
+
+    Raises:
+        NotFound: there is no such image (any more).
+    """
+    _SERVICE.upload(f"/v2/images/{image}/file", data)
+
+
+def exists(image: str) -> bool:
+    """Whether there is such an image."""
+    try:
+        _SERVICE.get(f"/v2/images/{image}")
+    except NotFound:
+        return False
+    return True
+
+
+def delete(image: str) -> None:
+    """Delete an image; one that is gone is no error."""
+    with suppress(NotFound):
+        _SERVICE.delete(f"/v2/images/{image}")
+
+
+def delete_unless_active(image: str) -> None:
+    """Delete an image whose data never came."""
+    with suppress(NotFound):
+        if _SERVICE.get(f"/v2/images/{image}")["status"] != "active":
+            delete(image)
