@@ -9,18 +9,41 @@ from targets.reference.client import NotFound, ServiceClient
 
 OWNER = "compute:nova"
 _SERVICE = ServiceClient("network")
+_ON_NETWORK = "network:"
 
 
-def create(instance: str, host: str) -> dict[str, str]:
-    """Make a port for an instance on the project's network, bound to ``host``."""
-    networks = _SERVICE.get("/v2.0/networks")["networks"]
+def on_network(network: str) -> str:
+    """Write down that a port shall be made on a network, where else the id of a port stands."""
+    return _ON_NETWORK + network
+
+
+def is_given(wanted: str) -> bool:
+    """Whether a port of the user's is wanted, and not one that is to be made."""
+    return bool(wanted) and not wanted.startswith(_ON_NETWORK)
+
+
+def create(instance: str, host: str, project_id: str, wanted: str = "") -> dict[str, str]:
+    """Make a port for an instance, on the ``wanted`` or the first network, bound to ``host``."""
+    asked = wanted.removeprefix(_ON_NETWORK)
+    which = f"id={asked}" if asked else "name=private&shared=true"
+    (network, *_) = _SERVICE.get(f"/v2.0/networks?{which}")["networks"]
     port = {
-        "network_id": networks[0]["id"],
+        "network_id": network["id"],
+        "project_id": project_id,
         "device_id": instance,
         "device_owner": OWNER,
         "binding:host_id": host,
     }
-    return _summary(_SERVICE.post("/v2.0/ports", {"port": port})["port"])
+    return _summary(_SERVICE.post("/v2.0/ports", {"port": port})["port"], network["name"])
+
+
+def network_exists(network: str) -> bool:
+    """Whether the caller may use a network."""
+    try:
+        _SERVICE.get(f"/v2.0/networks/{network}")
+    except NotFound:
+        return False
+    return True
 
 
 def bind(port: str, instance: str, host: str) -> dict[str, str]:
@@ -30,7 +53,9 @@ def bind(port: str, instance: str, host: str) -> dict[str, str]:
         NotFound: there is no such port.
     """
     values = {"device_id": instance, "device_owner": OWNER, "binding:host_id": host}
-    return _summary(_SERVICE.put(f"/v2.0/ports/{port}", {"port": values})["port"])
+    bound = _SERVICE.put(f"/v2.0/ports/{port}", {"port": values})["port"]
+    network = _SERVICE.get(f"/v2.0/networks/{bound['network_id']}")["network"]
+    return _summary(bound, network["name"])
 
 
 def is_free(port: str) -> bool:
@@ -64,10 +89,11 @@ def unbind(port: str) -> None:
         _SERVICE.put(f"/v2.0/ports/{port}", {"port": nobody})
 
 
-def _summary(port: dict[str, Any]) -> dict[str, str]:
+def _summary(port: dict[str, Any], network: str) -> dict[str, str]:
+    addresses = port["fixed_ips"]
     return {
         "id": port["id"],
         "mac": port["mac_address"],
-        "ip": port["fixed_ips"][0]["ip_address"],
-        "network": "private",
+        "ip": addresses[0]["ip_address"] if addresses else "",
+        "network": network,
     }

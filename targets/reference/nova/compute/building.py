@@ -43,8 +43,8 @@ def build(host: Host, instance: Instance) -> None:
     """Make ports, volumes and the guest of an instance that was claimed for this host."""
     made = [
         ports.bind(port, instance.uuid, host.name)
-        if port
-        else ports.create(instance.uuid, host.name)
+        if ports.is_given(port)
+        else ports.create(instance.uuid, host.name, instance.project_id, port)
         for port in instance.requested_networks
     ]
     instance = instance.save(
