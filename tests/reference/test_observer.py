@@ -62,13 +62,13 @@ def accept(databases: Path) -> Iterator[Callable[[], None]]:
     api = sqlite3.connect(databases / "nova_api.sqlite", isolation_level=None)
     volumes = sqlite3.connect(databases / "volume.sqlite", isolation_level=None)
     number = iter(range(1_000_000))
+    columns = ", ".join(column.name for column in volume.VOLUMES.columns)
+    values = ", ".join(":id" if c.name == "id" else "1" for c in volume.VOLUMES.columns)
 
     def accept() -> None:
         key = str(next(number))
         api.execute("INSERT INTO build_requests VALUES (?, '{}', '')", [key])
-        volumes.execute(
-            "INSERT INTO volumes VALUES (?, 'data', '', 1, 'reserved', 0, '', '', '', '')", [key]
-        )
+        volumes.execute(f"INSERT INTO volumes ({columns}) VALUES ({values})", {"id": key})
 
     with closing(api), closing(volumes):
         yield accept

@@ -97,3 +97,62 @@ def test_deleting_an_attachment_twice_says_not_found(cloud: Any, volume: Any) ->
 def test_a_volume_of_no_sensible_size_is_refused(cloud: Any, size: Any) -> None:
     with pytest.raises(exceptions.BadRequestException):
         cloud.block_storage.create_volume(name="bad", size=size)
+
+
+def test_a_volume_of_another_project_is_not_found(peripherals: Any, cloud: Any) -> None:
+    from openstack import connect
+
+    volume = cloud.block_storage.create_volume(size=1, name="his")
+    other = connect(
+        load_yaml_config=False, load_envvars=False, auth_url=peripherals.url("identity") + "/v3",
+        username="alt_demo", password="secret", project_name="alt_demo", user_domain_id="default",
+        project_domain_id="default", region_name="RegionOne",
+    )  # fmt: skip
+    try:
+        for method in ("GET", "DELETE"):
+            answer = other.block_storage.request(f"/volumes/{volume.id}", method, raise_exc=False)
+            assert answer.status_code == 404
+        assert other.block_storage.get("/volumes").json() == {"volumes": []}
+    finally:
+        other.close()
+    assert cloud.block_storage.get_volume(volume.id).name == "his"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/volumes", None),
+        ("/volumes", {"volume": {"size": 0}}),
+        ("/volumes", {"volume": {"size": 10**30}}),
+        ("/volumes", {"volume": {"size": 1, "name": 7}}),
+        ("/volumes", {"volume": {"size": 1, "metadata": {"a": 1}}}),
+        ("/volumes", {"volume": {"size": 1, "imageRef": "nothing"}}),
+        ("/attachments", {"attachment": {"instance_uuid": "x"}}),
+        ("/volumes/x/action", {"dance": {}}),
+    ],
+)
+def test_a_volume_that_is_none_is_a_bad_request(cloud: Any, path: str, body: Any) -> None:
+    answer = cloud.block_storage.post(path, json=body, raise_exc=False)
+    assert (answer.status_code, answer.json()["badRequest"]["code"]) == (400, 400)
+
+
+def test_only_an_administrator_makes_volume_types(cloud: Any) -> None:
+    wanted = {"volume_type": {"name": "fast"}}
+    answer = cloud.block_storage.post("/types", json=wanted, raise_exc=False)
+    assert (answer.status_code, answer.json()["forbidden"]["code"]) == (403, 403)
+
+
+def test_a_volume_is_renamed_described_and_made_larger(cloud: Any) -> None:
+    volumes = cloud.block_storage
+    volume = volumes.create_volume(size=1, name="small", metadata={"a": "1", "b": "2"})
+    volumes.update_volume(volume, name="large", description="of all")
+    volumes.extend_volume(volume, 3)
+    volumes.set_volume_metadata(volume, c="3")
+    volumes.delete_volume_metadata(volume.id, ["a"])
+    seen = volumes.get_volume(volume.id)
+    assert (seen.name, seen.description, seen.size) == ("large", "of all", 3)
+    assert seen.metadata == {"b": "2", "c": "3"}
+    refused = volumes.post(
+        f"/volumes/{volume.id}/action", json={"os-extend": {"new_size": 2}}, raise_exc=False
+    )
+    assert refused.status_code == 400

@@ -71,6 +71,8 @@ def delete_volume(volume: str) -> None:
 
 
 def all_attachments() -> dict[str, str]:
-    """Return every attachment and the instance that it is for: attachment → instance."""
+    """Return every attachment that is for an instance, and which: attachment → instance."""
     found = _SERVICE.get("/v3/attachments")["attachments"]
-    return {attachment["id"]: attachment["instance"] for attachment in found}
+    return {
+        attachment["id"]: attachment["instance"] for attachment in found if attachment["instance"]
+    }

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from targets.reference import context
 from targets.reference.database import Database, utc_now
-from targets.reference.tokens import PROJECT_ID
+from targets.reference.policy import owns
 from targets.reference.web import HttpError, not_found
 
 METADATA = sa.MetaData()
@@ -27,6 +27,10 @@ VOLUMES = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("status", sa.String(32), nullable=False),
     sa.Column("multiattach", sa.Boolean, nullable=False),
+    sa.Column("bootable", sa.Boolean, nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False, key="meta"),
+    sa.Column("volume_type", sa.String(255), nullable=False),
+    sa.Column("availability_zone", sa.String(255), nullable=False),
     sa.Column("project_id", sa.String(64), nullable=False),
     sa.Column("user_id", sa.String(64), nullable=False),
     sa.Column("created_at", sa.String(32), nullable=False),
@@ -42,7 +46,16 @@ ATTACHMENTS = sa.Table(
     sa.Column("connector", sa.JSON),
     sa.Column("attached_at", sa.String(32)),
 )
-TYPE_ID = "e6f2b0d9-4a3c-4c55-8e0a-9b7d5f3c1a44"
+TYPES = sa.Table(
+    "volume_types",
+    METADATA,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("description", sa.String(255)),
+    sa.Column("is_public", sa.Boolean, nullable=False),
+    sa.Column("extra_specs", sa.JSON, nullable=False),
+)
+DEFAULT_TYPE = "lvm"
 _DELETABLE = ("available", "error", "deleting")
 
 
@@ -52,7 +65,7 @@ class Volumes:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def find(self, **equal: str) -> list[dict[str, Any]]:
+    def find(self, **equal: object) -> list[dict[str, Any]]:
         """Return the volumes whose columns have these values."""
         query = sa.select(VOLUMES).filter_by(**equal).order_by(VOLUMES.c.created_at, VOLUMES.c.id)
         with self._db.read() as connection:
@@ -67,32 +80,76 @@ class Volumes:
             HttpError: 404.
         """
         found = self.find(id=volume_id)
-        if not found:
+        if not found or not owns(found[0]["os-vol-tenant-attr:tenant_id"]):
             raise _no_volume(volume_id)
         return found[0]
 
-    def create(
-        self, name: str, description: str, size: int, multiattach: bool = False
-    ) -> dict[str, Any]:
-        """Make an empty volume of ``size`` GiB, available at once."""
-        volume_id, now = str(uuid.uuid4()), utc_now()
+    def create(self, name: str, size: int, **more: Any) -> dict[str, Any]:
+        """Make an empty volume of ``size`` GiB, available at once; ``more`` are other columns."""
+        volume_id, now, caller = str(uuid.uuid4()), utc_now(), context.current()
+        row = {
+            "id": volume_id,
+            "name": name,
+            "description": "",
+            "size": size,
+            "status": "available",
+            "multiattach": False,
+            "bootable": False,
+            "meta": {},
+            "volume_type": DEFAULT_TYPE,
+            "availability_zone": "nova",
+            "project_id": caller.project_id,
+            "user_id": caller.user_id,
+            "created_at": now,
+            "updated_at": now,
+        }
         with self._db.transaction() as connection:
-            connection.execute(
-                VOLUMES.insert(),
-                {
-                    "id": volume_id,
-                    "name": name,
-                    "description": description,
-                    "size": size,
-                    "status": "available",
-                    "multiattach": multiattach,
-                    "project_id": PROJECT_ID,
-                    "user_id": context.current().user_id,
-                    "created_at": now,
-                    "updated_at": now,
-                },
-            )
+            connection.execute(VOLUMES.insert(), row | more)
         return self.get(volume_id)
+
+    def update(self, volume_id: str, **changes: Any) -> dict[str, Any]:
+        """Change columns of a volume.
+
+        Raises:
+            HttpError: 404.
+        """
+        with self._db.transaction() as connection:
+            _volume(connection, volume_id)
+            change = VOLUMES.update().filter_by(id=volume_id)
+            connection.execute(change.values(updated_at=utc_now(), **changes))
+        return self.get(volume_id)
+
+    def change_metadata(
+        self, volume_id: str, changes: dict[str, str | None], *, replace: bool = False
+    ) -> dict[str, str]:
+        """Set metadata of a volume, which keeps the rest unless it is replaced; None takes away.
+
+        Raises:
+            HttpError: 404.
+        """
+        with self._db.transaction() as connection:
+            before = {} if replace else dict(_volume(connection, volume_id).metadata)
+            _volume(connection, volume_id)
+            said = {k: v for k, v in {**before, **changes}.items() if v is not None}
+            change = VOLUMES.update().filter_by(id=volume_id)
+            connection.execute(change.values(updated_at=utc_now(), meta=said))
+        return said
+
+    def extend(self, volume_id: str, size: int) -> None:
+        """Make a volume larger.
+
+        Raises:
+            HttpError: 404; 400, it would not be larger, or is neither available nor in use.
+        """
+        with self._db.transaction() as connection:
+            volume = _volume(connection, volume_id)
+            if size <= volume.size or volume.status not in ("available", "in-use"):
+                raise HttpError(
+                    400,
+                    f"Invalid input received: New size for extend must be greater than current size"
+                    f" ({volume.size}), and the volume available or in-use; it is {volume.status}.",
+                )
+            connection.execute(VOLUMES.update().filter_by(id=volume_id).values(size=size))
 
     def delete(self, volume_id: str) -> None:
         """Delete a volume; one that is being deleted already is no error (the fix of LP#2067869).
@@ -124,6 +181,10 @@ class Volumes:
     def list_attachments(self, **equal: str) -> list[dict[str, Any]]:
         """Return the attachments whose columns have these values."""
         query = sa.select(ATTACHMENTS).filter_by(**equal).order_by(ATTACHMENTS.c.id)
+        caller = context.current()
+        if not caller.is_admin:
+            his = sa.select(VOLUMES.c.id).filter_by(project_id=caller.project_id)
+            query = query.where(ATTACHMENTS.c.volume_id.in_(his))
         with self._db.read() as connection:
             return [_attachment_view(row) for row in connection.execute(query)]
 
@@ -226,7 +287,7 @@ def _no_attachment(attachment_id: str) -> HttpError:
 
 def _volume(connection: sa.Connection, volume_id: str) -> sa.Row[Any]:
     row = connection.execute(sa.select(VOLUMES).filter_by(id=volume_id)).first()
-    if row is None:
+    if row is None or not owns(row.project_id):
         raise _no_volume(volume_id)
     return row
 
@@ -235,6 +296,7 @@ def _attachment(connection: sa.Connection, attachment_id: str) -> sa.Row[Any]:
     row = connection.execute(sa.select(ATTACHMENTS).filter_by(id=attachment_id)).first()
     if row is None:
         raise _no_attachment(attachment_id)
+    _volume(connection, row.volume_id)
     return row
 
 
@@ -267,18 +329,25 @@ def _view(row: sa.Row[Any], attached: Iterable[sa.Row[Any]]) -> dict[str, Any]:
         "size": row.size,
         "status": row.status,
         "multiattach": row.multiattach,
-        "bootable": "false",
+        "bootable": "true" if row.bootable else "false",
         "encrypted": False,
-        "metadata": {},
-        "volume_type": "lvm",
-        "volume_type_id": TYPE_ID,
-        "availability_zone": "nova",
+        "metadata": row.metadata,
+        "volume_type": row.volume_type,
+        "availability_zone": row.availability_zone,
         "snapshot_id": None,
         "source_volid": None,
         "user_id": row.user_id,
         "os-vol-tenant-attr:tenant_id": row.project_id,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
+        "replication_status": None,
+        "consistencygroup_id": None,
+        "group_id": None,
+        "cluster_name": None,
+        "provider_id": None,
+        "service_uuid": None,
+        "shared_targets": False,
+        "migration_status": None,
         "links": [],
         "attachments": [
             {
@@ -300,7 +369,7 @@ def _attachment_view(row: sa.Row[Any]) -> dict[str, Any]:
     return {
         "id": row.id,
         "volume_id": row.volume_id,
-        "instance": row.instance,
+        "instance": row.instance or None,
         "status": row.status,
         "attach_mode": "rw",
         "attached_at": row.attached_at or "",
