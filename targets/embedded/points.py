@@ -107,6 +107,12 @@ POINTS = {
     "compute.recover_instance": _compute(
         "recoverer:Recoverer.recover", "bring a server out of the state that a crash left"
     ),
+    "compute.remove_deleted_guests": _compute(
+        "recoverer:Recoverer.remove_deleted_guests", "remove guests that were deleted without it"
+    ),
+    "service.is_up": _nova(
+        "services:is_host_up", "api|conductor", "look whether a host's compute is up"
+    ),
     # What a compute does to its host's hypervisor.
     "hypervisor.define": _compute("driver:Driver.define", "define a guest"),
     "hypervisor.start": _compute("driver:Driver.start", "start a guest"),

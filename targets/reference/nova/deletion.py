@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from targets.reference.nova import allocations, databases, settings, volumes
+from targets.reference.nova import allocations, databases, ports, services, settings, volumes
 from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.build_request import BuildRequest
@@ -103,7 +103,7 @@ def instance_in_cell(uuid: str) -> Instance | None:
 
 
 def delete_instance(instance: Instance) -> None:
-    """Mark the record; then have its host remove it, or do it here when no host has claimed it.
+    """Mark the record; then have its host remove it, or do it here when no host can.
 
     A host that comes later finds the mark and does not claim it.
     """
@@ -112,10 +112,12 @@ def delete_instance(instance: Instance) -> None:
     except InstanceNotFound:
         return
     InstanceAction.start(marked.cell, marked.uuid, "delete")
-    if marked.host:
+    if not marked.host:
+        remove_unhosted(marked)
+    elif services.is_host_up(marked.cell, marked.host):
         ComputeRpc.terminate(marked)
     else:
-        remove_unhosted(marked)
+        remove_from_down_host(marked, marked.host)
 
 
 def remove_unhosted(instance: Instance) -> None:
@@ -126,6 +128,19 @@ def remove_unhosted(instance: Instance) -> None:
     allocations.release(instance.uuid)
     InstanceAction.finish_all(instance.cell, instance.uuid, "Success")
     instance.destroy()
+
+
+def remove_from_down_host(instance: Instance, host: str) -> None:
+    """Remove an instance that is marked, and whose host is down; all but its guest.
+
+    A compute that starts removes the guests of deleted instances as soon as it can be seen to be
+    up; so either it finds this one deleted, or it is up by the end of this and is told.
+    """
+    LOG.info("deleting %s here, as %s is down", instance.uuid, host)
+    ports.release(instance.uuid, instance.requested_networks)
+    remove_unhosted(instance)
+    if services.is_listening(host):
+        ComputeRpc.terminate(instance)
 
 
 def release_volumes(instance: Instance) -> None:
@@ -167,8 +182,9 @@ def _records_of(uuid: str) -> list[Instance]:
 
 def resume() -> None:
     """Take up every delete that was asked for and not finished; for start-up."""
-    for mapping in InstanceMapping.find(queued_for_delete=True):
-        instance = Instance.get(mapping.cell, mapping.instance) if mapping.cell else None
-        if instance:
-            LOG.info("taking up the delete of %s again", instance.uuid)
-            delete_instance(instance)
+    wanted = {mapping.instance for mapping in InstanceMapping.find(queued_for_delete=True)}
+    for cell in databases.cells():
+        for instance in Instance.find(cell):
+            if instance.uuid in wanted:
+                LOG.info("taking up the delete of %s again", instance.uuid)
+                delete_instance(instance)

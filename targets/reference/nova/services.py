@@ -14,6 +14,7 @@ says that it is down whatever it does.
 ``listening()``                    the queues that somebody listens to: ask once, then judge many
 ``Service.is_up(listening)``       whether it is
 ``is_host_up(cell, host)``         the same for one compute, also when nobody can be asked
+``is_listening(host)``             whether a compute takes messages, forced down or not
 ``Service.save(disabled=…)``       what an operator changes: ``disabled``, ``disabled_reason``,
                                    ``forced_down``
 ``Service.destroy()``              forget it; one that lives is back when it starts again
@@ -144,3 +145,8 @@ def is_host_up(cell: str, host: str) -> bool:
     except BusUnreachable as error:
         LOG.warning("whether %s is up is not known: %s", host, error)
         return True
+
+
+def is_listening(host: str) -> bool:
+    """Whether a host's compute takes messages, whatever its operator says of it."""
+    return queue_name(_TOPICS[COMPUTE], host) in listening()

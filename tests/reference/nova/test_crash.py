@@ -204,6 +204,19 @@ def test_a_failure_is_recovered_without_a_restart(
     assert state(cloud.settled()) == ([] if operation == "server.delete" else RUNNING)
 
 
+@pytest.mark.parametrize(("times", "expected"), [(1, RUNNING), (2, RUNNING), (100, FAILED)])
+def test_a_server_that_could_not_be_claimed_is_claimed_later_or_given_up(
+    cloud: Cloud, times: int, expected: list[tuple[str, str | None, str]]
+) -> None:
+    cut = Action.error("targets.reference.client:Unreachable", "cut")
+    failure = cloud.arm("before instance.claim", cut, times=times)
+    cloud.do("server.create", "vm", wait="")
+    cloud.struck(failure)
+    world = cloud.settled()
+    assert state(world) == expected
+    assert bool(world.allocations) == (expected == RUNNING)
+
+
 def test_a_guest_that_ignores_acpi_is_rebooted_hard(cloud: Cloud) -> None:
     server(cloud)
     cloud.do("guest.ignore_acpi", "vm")

@@ -72,3 +72,35 @@ def test_up_is_who_listens_and_is_not_forced_down(
         last_seen_up="",
     )
     assert service.is_up(queues) is expected
+
+
+def force_down(cloud: Cloud, host: str) -> None:
+    file = cloud.target.run_dir / "nova_cell1.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("UPDATE services SET forced_down = 1 WHERE host = ?", [host])
+
+
+def test_a_server_of_a_host_that_is_forced_down_is_deleted_at_once_and_its_guest_too(
+    cloud: Cloud,
+) -> None:
+    cloud.do("server.create", "vm")
+    held = cloud.hold("before compute.terminate", actor="req-delete")
+    force_down(cloud, "host1")
+    cloud.do("server.delete", "vm", actor="req-delete")
+    hit = cloud.struck(held)
+    left = cloud.target.observe()
+    assert (left.instances, left.ports, left.allocations, len(left.guests)) == ((), (), (), 1)
+    hit.release()
+    assert cloud.left_over() == []
+
+
+def test_a_compute_that_is_back_removes_the_guests_that_were_deleted_without_it(
+    cloud: Cloud,
+) -> None:
+    cloud.do("server.create", "vm")
+    cloud.target.services["compute-host1"].kill()
+    cloud.do("server.delete", "vm")
+    cloud.do("server.wait_gone", "vm")
+    assert [guest.host for guest in cloud.target.observe().guests] == ["host1"]
+    cloud.target.services["compute-host1"].start()
+    assert cloud.left_over() == []

@@ -37,6 +37,26 @@ class Builder:
             found = Instance.get(self._host.cell, instance)
             if found:
                 terminate(self._host, found)
+            elif Instance.is_deleted(self._host.cell, instance):
+                # By an API that saw this host down: all but the guest is gone.
+                self._host.driver.destroy(instance)
+                self._host.tracker.update()
+
+
+def is_to_be_built(host: Host, instance: Instance) -> bool:
+    """Whether an instance was given to this host, which has not claimed it: that failed."""
+    given = instance.node == host.name and instance.host is None
+    return given and instance.task_state == Task.SCHEDULING
+
+
+def begin(host: Host, instance: Instance, give_up: bool) -> None:
+    """Claim an instance and build it; when that failed too often, leave it in ERROR."""
+    if give_up:
+        abandon(host, instance, "the host could not claim it")
+        InstanceAction.finish(host.cell, instance.uuid, "create", "Error")
+    elif claimed := host.tracker.claim(instance.uuid):
+        build(host, claimed)
+        InstanceAction.finish(host.cell, instance.uuid, "create")
 
 
 def build(host: Host, instance: Instance) -> None:

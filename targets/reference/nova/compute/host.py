@@ -18,6 +18,7 @@ from targets.reference.nova.compute.tracker import ResourceTracker
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.locks import Locks
 from targets.reference.nova.rpc import ComputeRpc, retry_delay_s
+from targets.reference.nova.states import Task
 
 LOG = logging.getLogger(__name__)
 
@@ -52,13 +53,18 @@ class Host:
             else:
                 InstanceAction.finish(self.cell, instance, action)
 
-    def get(self, instance: str) -> Instance:
-        """Return an instance's record.
+    def get(self, instance: str, expected: Task | None = None) -> Instance:
+        """Return an instance's record, which is in the ``expected`` task state.
+
+        A message may come twice, and late: what it asks for is done if the record still says so.
 
         Raises:
             InstanceNotFound: it is deleted.
+            UnexpectedTaskState: something else is done with it, or nothing any more.
         """
         found = Instance.get(self.cell, instance)
         if found is None:
             raise InstanceNotFound(f"instance {instance} is deleted")
+        if expected and found.task_state != expected:
+            raise UnexpectedTaskState(f"instance {instance} is {found.task_state}, not {expected}")
         return found

@@ -36,22 +36,22 @@ class PowerSwitch:
     def start(self, instance: str) -> None:
         """Start the guest of a stopped instance."""
         with self._host.working_on(instance, "start"):
-            start(self._host, self._host.get(instance))
+            start(self._host, self._host.get(instance, Task.POWERING_ON))
 
     def stop(self, instance: str) -> None:
         """Shut the guest down."""
         with self._host.working_on(instance, "stop"):
-            stop(self._host, self._host.get(instance))
+            stop(self._host, self._host.get(instance, Task.POWERING_OFF))
 
     def pause(self, instance: str) -> None:
         """Stop the guest's processors."""
         with self._host.working_on(instance, "pause"):
-            pause(self._host, self._host.get(instance))
+            pause(self._host, self._host.get(instance, Task.PAUSING))
 
     def unpause(self, instance: str) -> None:
         """Let the guest go on."""
         with self._host.working_on(instance, "unpause"):
-            unpause(self._host, self._host.get(instance))
+            unpause(self._host, self._host.get(instance, Task.UNPAUSING))
 
 
 def reboot(host: Host, instance: Instance, kind: Reboot) -> None:

@@ -43,6 +43,8 @@ class Recoverer:
                 found = Instance.get(host.cell, instance)
                 if found and found.host == host.name:
                     recover(host, found, give_up=attempt >= LAST_ATTEMPT)
+                elif found and building.is_to_be_built(host, found):
+                    building.begin(host, found, give_up=attempt >= LAST_ATTEMPT)
             except (InstanceNotFound, UnexpectedTaskState) as conflict:
                 LOG.warning("recovery of %s stops: %s", instance, conflict)
             except Exception:
@@ -50,17 +52,23 @@ class Recoverer:
                 ComputeRpc.recover(instance, host.name, attempt + 1, retry_delay_s(attempt))
 
     def init_host(self) -> None:
-        """Recover every instance of this host, and remove guests whose instance was deleted."""
+        """Recover every instance of this host."""
         host = self._host
         for instance in Instance.find(host.cell, host=host.name):
             self.recover(instance.uuid)
         for unclaimed in Instance.find(host.cell, node=host.name, host=None):
             # The call to build it may be lost. The conductor knows whether it shall be built.
             ConductorRpc.build_instance(unclaimed.uuid, attempt=1)
-        for guest in host.driver.guests():
-            if Instance.is_deleted(host.cell, guest):
+
+    def remove_deleted_guests(self) -> None:
+        """Remove the guests whose instance was deleted while no compute was here to do it.
+
+        For when this one can be seen to be up: before that more may be deleted so.
+        """
+        for guest in self._host.driver.guests():
+            if Instance.is_deleted(self._host.cell, guest):
                 LOG.warning("removing guest %s: its instance is deleted", guest)
-                host.driver.destroy(guest)
+                self._host.driver.destroy(guest)
 
 
 def recover(host: Host, instance: Instance, give_up: bool) -> None:

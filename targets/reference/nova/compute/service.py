@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from targets.reference import config, context, tokens
 from targets.reference.bus import RpcServer
@@ -37,10 +39,11 @@ def main() -> None:
     host = Host(cell, name, Driver(name), tracker)
     recoverer = Recoverer(host)
 
-    def recover() -> None:
+    def recover(*steps: Callable[[], None]) -> None:
         with context.use(tokens.service_context()):
             try:
-                recoverer.init_host()
+                for step in steps:
+                    step()
             except Unreachable:
                 # Instances that could not be looked at are in the queue already.
                 LOG.exception("something is down; going on all the same")
@@ -48,8 +51,9 @@ def main() -> None:
     with context.use(tokens.service_context()):
         tracker.register()
         services.report(services.COMPUTE, cell, name)
-    recover()
-    bus().on_reconnect = recover
+    recover(recoverer.init_host)
+    bus().on_reconnect = partial(recover, recoverer.init_host, recoverer.remove_deleted_guests)
     endpoints = (recoverer, *(operation(host) for operation in OPERATIONS))
     RpcServer(bus(), "compute", name, *endpoints).start()
+    recover(recoverer.remove_deleted_guests)
     process.serve()

@@ -164,9 +164,11 @@ def resume() -> None:
                         ComputeRpc.attach_volume(instance, device.id)
                     else:
                         ComputeRpc.detach_volume(instance, device.id)
+    # Attachments first: who has one made now, by another API, is known by the next look.
+    found = volumes.all_attachments()
     known = {request.instance for request in BuildRequest.find()}
     known |= {instance.uuid for cell in databases.cells() for instance in Instance.find(cell)}
-    for attachment, owner in volumes.all_attachments().items():
+    for attachment, owner in found.items():
         if owner not in known:
             volumes.delete_attachment(attachment)
 
