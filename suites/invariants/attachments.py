@@ -41,6 +41,7 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
     used = Counter(a.volume for a in world.attachments)
     for lost in sorted(used.keys() - {volume.id for volume in world.volumes}):
         yield f"volume {lost} does not exist and has {used[lost]} attachments"
+    yield from _connections(world)
     for volume in world.volumes:
         expected = {"in-use"} if used[volume.id] else {"available", "error"}
         if volume.status not in expected:
@@ -48,3 +49,13 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
                 f"volume {volume.name} ({volume.id}) is {volume.status} with "
                 f"{used[volume.id]} attachments"
             )
+
+
+def _connections(world: CloudWorld) -> Iterator[str]:
+    """A host is connected to the volumes that its guests have, and to no other."""
+    connected = {(c.host, c.volume) for c in world.host_connections}
+    used = {(guest.host, volume) for guest in world.guests for volume in guest.disks}
+    for host, volume in sorted(connected - used):
+        yield f"{host} is connected to volume {volume}, which none of its guests has"
+    for host, volume in sorted(used - connected):
+        yield f"a guest on {host} has volume {volume}, to which {host} is not connected"

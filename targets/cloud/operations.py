@@ -288,9 +288,16 @@ def expect_server(
 
 
 @operation("volume.create")
-def create_volume(scope: Scope, name: NewVolume, size: int = 1) -> dict[str, Any]:
-    """Create an empty volume of ``size`` GiB and wait until it is available."""
-    volume = scope.client.block_storage.create_volume(name=name, size=size)
+def create_volume(
+    scope: Scope, name: NewVolume, size: int = 1, multiattach: bool = False
+) -> dict[str, Any]:
+    """Create an empty volume of ``size`` GiB and wait until it is available.
+
+    With ``multiattach`` several servers may have it at a time.
+    """
+    volume = scope.client.block_storage.create_volume(
+        name=name, size=size, is_multiattach=multiattach
+    )
     scope.made[made("volumes", name)] = volume.id
     wait_volume(scope, name, "available")
     return {"id": volume.id}
@@ -325,6 +332,18 @@ def detach_volume(scope: Scope, server: Server, volume: Volume, wait: str = "") 
     scope.client.compute.delete_volume_attachment(on, known, ignore_missing=False)
     if wait:
         wait_volume(scope, volume, wait)
+    return {"status": 202, "server": on, "volume": key}
+
+
+@operation("volume.keep")
+def keep_volume(
+    scope: Scope, server: Server, volume: Volume, delete_on_termination: bool = False
+) -> dict[str, Any]:
+    """Change whether an attached volume ends with its server."""
+    on, key = _server_id(scope, server), _volume_id(scope, volume)
+    scope.client.compute.update_volume_attachment(
+        on, key, delete_on_termination=delete_on_termination, volume_id=key
+    )
     return {"status": 202, "server": on, "volume": key}
 
 

@@ -154,6 +154,19 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
+class HostConnection:
+    """A host's connection to a volume, which all its guests that have the volume share."""
+
+    host: str
+    volume: str
+
+    @property
+    def key(self) -> str:
+        """Host and volume."""
+        return f"{self.host}/{self.volume}"
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """An image: queued until its data has come, then active.
 
@@ -203,5 +216,6 @@ class CloudWorld(World):
     ports: tuple[Port, ...] = ()
     allocations: tuple[Allocation, ...] = ()
     guests: tuple[Guest, ...] = ()
+    host_connections: tuple[HostConnection, ...] = ()
     images: tuple[Image, ...] = ()
     actions: tuple[InstanceAction, ...] = ()

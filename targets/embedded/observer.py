@@ -23,6 +23,7 @@ from targets.cloud.world import (
     BuildRequest,
     CloudWorld,
     Guest,
+    HostConnection,
     Image,
     Instance,
     InstanceAction,
@@ -55,6 +56,7 @@ _ALLOCATIONS = """
     SELECT consumer, name, resource_class, used
     FROM allocations JOIN resource_providers ON provider = uuid ORDER BY 1, 2, 3
 """
+_CONNECTIONS = "SELECT volume FROM connections ORDER BY 1"
 _IMAGES = """
     SELECT id, name, status, properties FROM images WHERE visibility != 'public' ORDER BY id
 """
@@ -144,6 +146,7 @@ class Observer:
             ports=_read(self._network, _PORTS, Port),
             allocations=_read(self._placement, _ALLOCATIONS, Allocation),
             guests=_each(self._hosts, _GUESTS, _guest),
+            host_connections=_each(self._hosts, _CONNECTIONS, HostConnection),
             images=_read(self._image, _IMAGES, _image),
             actions=_each(self._cells, _ACTIONS, _action),
         )

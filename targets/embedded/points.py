@@ -121,6 +121,12 @@ POINTS = {
     "hypervisor.destroy": _compute("driver:Driver.destroy", "stop and forget a guest"),
     "hypervisor.attach_disk": _compute("driver:Driver.attach_disk", "connect a disk to a guest"),
     "hypervisor.detach_disk": _compute("driver:Driver.detach_disk", "take a disk from a guest"),
+    "hypervisor.disconnect_volume": _compute(
+        "driver:Driver.disconnect_volume", "disconnect a host from a volume"
+    ),
+    "volume.is_used_on": _nova(
+        "volumes:is_used_on", "compute-*", "ask whether another guest of a host has a volume"
+    ),
     "hypervisor.pause": _compute("driver:Driver.pause", "stop a guest's processors"),
     "hypervisor.unpause": _compute("driver:Driver.unpause", "let a paused guest go on"),
     "hypervisor.reboot": _compute("driver:Driver.reboot", "shut a guest down and start it again"),

@@ -18,6 +18,7 @@ from targets.cloud.world import (
     BlockDevice,
     CloudWorld,
     Guest,
+    HostConnection,
     Instance,
     InstanceMapping,
     Port,
@@ -41,6 +42,7 @@ GOOD = CloudWorld(
     attachments=(ATTACHMENT,),
     allocations=ALLOCATIONS,
     guests=(GUEST,),
+    host_connections=(HostConnection("host1", "v1"),),
     ports=(Port("p1", "i1", "host1", "ACTIVE"),),
 )
 EMPTY = CloudWorld()
@@ -135,6 +137,8 @@ def test_a_good_world_violates_nothing(item: Invariant) -> None:
         (library.attachments_match_block_devices, {"attachments": ()}),
         (library.attachments_match_block_devices, {"block_devices": ()}),
         (library.attachments_match_block_devices, {"volumes": ()}),
+        (library.attachments_match_block_devices, {"host_connections": ()}),
+        (library.attachments_match_block_devices, {"guests": ()}),
         (
             library.attachments_match_block_devices,
             {"volumes": (replace(VOLUME, status="reserved"),)},

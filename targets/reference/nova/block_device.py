@@ -92,6 +92,14 @@ class BlockDevice:
             row = connection.execute(change.returning(BLOCK_DEVICES)).first()
         return _from_row(self.cell, row) if row else None
 
+    def note(self, attachment: str) -> BlockDevice | None:
+        """Write down the attachment, unless there is one; return what is written, None if gone."""
+        unnoted = BLOCK_DEVICES.update().filter_by(id=self.id, attachment="")
+        with databases.cell(self.cell).transaction() as connection:
+            connection.execute(unnoted.values(attachment=attachment))
+            row = connection.execute(sa.select(BLOCK_DEVICES).filter_by(id=self.id)).first()
+        return _from_row(self.cell, row) if row else None
+
     def destroy(self) -> None:
         """Remove the record; no matter if it is gone."""
         with databases.cell(self.cell).transaction() as connection:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import logging
 
-from targets.reference.nova import allocations, databases, ports, services, settings, volumes
+from targets.reference.nova import (
+    allocations,
+    databases,
+    images,
+    ports,
+    services,
+    settings,
+    volumes,
+)
 from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.build_request import BuildRequest
@@ -56,7 +64,9 @@ def delete_as_configured(uuid: str) -> None:
 
 def _delete_softly(uuid: str) -> bool:
     instance = instance_in_cell(uuid)
-    if instance is None or not instance.host or instance.vm_state not in ALLOW_SOFT_DELETE:
+    if instance is None or not (
+        owns(instance.project_id) and instance.host and instance.vm_state in ALLOW_SOFT_DELETE
+    ):
         return False
     try:
         marked = instance.save(task_state=Task.SOFT_DELETING, expected_task_state={None})
@@ -76,8 +86,7 @@ def delete_while_booting(uuid: str) -> bool:
     if request is None or not BuildRequest.destroy(uuid):
         return False
     LOG.info("deleting %s while it boots", uuid)
-    for attachment in volumes.attachments_of(uuid).values():
-        volumes.delete_attachment(attachment)
+    give_back_reservations(uuid)
     for device in request.devices:
         if device.delete_on_termination:
             volumes.delete_volume(device.volume)
@@ -123,8 +132,8 @@ def delete_instance(instance: Instance) -> None:
 def remove_unhosted(instance: Instance) -> None:
     """Remove an instance that is marked and on no host: what hangs on it first, the record last."""
     release_volumes(instance)
-    for attachment in volumes.attachments_of(instance.uuid).values():
-        volumes.delete_attachment(attachment)
+    give_back_reservations(instance.uuid)
+    images.forget_of(instance)
     allocations.release(instance.uuid)
     InstanceAction.finish_all(instance.cell, instance.uuid, "Success")
     instance.destroy()
@@ -150,8 +159,16 @@ def release_volumes(instance: Instance) -> None:
 
 
 def release_volume(device: BlockDevice) -> None:
-    """Give back one volume; a detach that had begun makes it its user's, not to be deleted."""
+    """Give back one volume, and end it if it shall end with its server."""
     give_back(device)
+    end_volume(device)
+
+
+def end_volume(device: BlockDevice) -> None:
+    """Forget a volume that was given back, and delete it if it shall end with its server.
+
+    A detach that had begun makes it its user's, not to be deleted.
+    """
     if device.delete_on_termination and device.state != DeviceState.DETACHING:
         volumes.delete_volume(device.volume)
     device.destroy()
@@ -164,13 +181,18 @@ def give_back(device: BlockDevice) -> None:
         volumes.delete_attachment(attachment)
 
 
+def give_back_reservations(uuid: str) -> None:
+    """Remove what reserves volumes for a server, whatever block devices there are (LP#2088066)."""
+    for attachment in volumes.attachments_of(uuid).values():
+        volumes.delete_attachment(attachment)
+
+
 def abandon_build(uuid: str) -> None:
     """Give back what a build had made when a delete stopped it."""
     for instance in _records_of(uuid):
         delete_instance(instance)
     if not _records_of(uuid):
-        for attachment in volumes.attachments_of(uuid).values():
-            volumes.delete_attachment(attachment)
+        give_back_reservations(uuid)
         allocations.release(uuid)
     if not any(Instance.is_deleted(cell, uuid) for cell in databases.cells()):
         InstanceMapping.destroy(uuid)

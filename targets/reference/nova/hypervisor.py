@@ -14,7 +14,8 @@
 ``POST /guests/{uuid}/crash``          nobody asks for that: it dies by itself
 ``POST /guests/{uuid}/ignore-acpi``    nor for that: it hangs until it is started the next time
 ``PUT /guests/{uuid}/disks/{volume}``  connect a volume
-``DELETE …/disks/{volume}``            disconnect it
+``DELETE …/disks/{volume}``            disconnect it from the guest; the host stays connected
+``DELETE /volumes/{volume}``           disconnect the host from it
 =====================================  ============================================================
 """
 
@@ -45,6 +46,11 @@ DISKS = sa.Table(
     "disks",
     METADATA,
     sa.Column("guest", sa.ForeignKey("guests.uuid", ondelete="CASCADE"), primary_key=True),
+    sa.Column("volume", sa.String(36), primary_key=True),
+)
+CONNECTIONS = sa.Table(
+    "connections",
+    METADATA,
     sa.Column("volume", sa.String(36), primary_key=True),
 )
 RUNNING, PAUSED, SHUTDOWN, CRASHED = "running", "paused", "shutdown", "crashed"
@@ -173,13 +179,15 @@ class Guests:
         return power
 
     def connect(self, uuid: str, volume: str) -> None:
-        """Connect a volume; no matter if it is connected already.
+        """Connect the host, and a guest, to a volume; no matter if they are connected already.
 
         Raises:
             HttpError: 404.
         """
         self.get(uuid)
         with self._db.transaction() as connection:
+            connection.execute(CONNECTIONS.delete().filter_by(volume=volume))
+            connection.execute(CONNECTIONS.insert(), {"volume": volume})
             connection.execute(DISKS.delete().filter_by(guest=uuid, volume=volume))
             connection.execute(DISKS.insert(), {"guest": uuid, "volume": volume})
 
@@ -187,6 +195,12 @@ class Guests:
         """Disconnect a volume; no matter if it is not connected."""
         with self._db.transaction() as connection:
             connection.execute(DISKS.delete().filter_by(guest=uuid, volume=volume))
+
+    def disconnect_host(self, volume: str) -> None:
+        """Disconnect the host from a volume, and every guest with it; no matter if none is."""
+        with self._db.transaction() as connection:
+            connection.execute(DISKS.delete().filter_by(volume=volume))
+            connection.execute(CONNECTIONS.delete().filter_by(volume=volume))
 
     def _change(self, uuid: str, *, among: tuple[str, ...] = (), **values: object) -> None:
         """Change a guest, if its power is ``among`` these."""
@@ -227,6 +241,10 @@ def api(guests: Guests) -> Api:
     def shutdown(request: Request) -> dict[str, Any]:
         wait_s = float(request.body_of("shutdown")["wait_s"])
         return {"power": guests.shutdown(request.path["uuid"], wait_s)}
+
+    @api.route("DELETE", "/volumes/{volume}")
+    def disconnect_host(request: Request) -> None:
+        guests.disconnect_host(request.path["volume"])
 
     @api.route("POST", "/guests/{uuid}/snapshot")
     def snapshot(request: Request) -> dict[str, Any]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from targets.reference.client import Conflict, NotFound, ServiceClient
+from targets.reference.nova.instance import Instance
 
+SNAPSHOT = "snapshot_image"
+"""Where an instance's system metadata say which image is being made of it."""
 _SERVICE = ServiceClient("image")
 
 
@@ -59,3 +62,10 @@ def delete_unless_active(image: str) -> None:
     with suppress(NotFound):
         if _SERVICE.get(f"/v2/images/{image}")["status"] != "active":
             delete(image)
+
+
+def forget_of(instance: Instance) -> None:
+    """Remove the images that were made, or being made, for an instance that does not need them."""
+    unfinished = instance.system_metadata.get(SNAPSHOT)
+    if unfinished:
+        delete_unless_active(unfinished)

@@ -76,3 +76,11 @@ def all_attachments() -> dict[str, str]:
     return {
         attachment["id"]: attachment["instance"] for attachment in found if attachment["instance"]
     }
+
+
+def is_used_on(host: str, volume: str, attachment: str) -> bool:
+    """Whether a volume is connected to a host by another attachment than this one."""
+    found = _SERVICE.get(f"/v3/attachments?volume_id={volume}")["attachments"]
+    return any(
+        other["connection_info"].get("host") == host for other in found if other["id"] != attachment
+    )

@@ -365,7 +365,8 @@ def _view(row: sa.Row[Any], attached: Iterable[sa.Row[Any]]) -> dict[str, Any]:
 
 
 def _attachment_view(row: sa.Row[Any]) -> dict[str, Any]:
-    connection_info = {"driver_volume_type": "local", "volume_id": row.volume_id}
+    host = (row.connector or {}).get("host")
+    info = {"driver_volume_type": "local", "volume_id": row.volume_id, "host": host}
     return {
         "id": row.id,
         "volume_id": row.volume_id,
@@ -374,5 +375,5 @@ def _attachment_view(row: sa.Row[Any]) -> dict[str, Any]:
         "attach_mode": "rw",
         "attached_at": row.attached_at or "",
         "detached_at": "",
-        "connection_info": connection_info if row.connector else {},
+        "connection_info": info if row.connector else {},
     }

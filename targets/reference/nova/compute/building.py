@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 from targets.reference.database import utc_now
-from targets.reference.nova import allocations, deletion, ports, volumes
+from targets.reference.nova import allocations, deletion, images, ports
 from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.block_device import BlockDevice
-from targets.reference.nova.compute import devices, snapshots
+from targets.reference.nova.compute import devices
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.states import Power, Task, Vm
@@ -39,7 +39,7 @@ class Builder:
                 terminate(self._host, found)
             elif Instance.is_deleted(self._host.cell, instance):
                 # By an API that saw this host down: all but the guest is gone.
-                self._host.driver.destroy(instance)
+                devices.remove_guest(self._host, instance)
                 self._host.tracker.update()
 
 
@@ -74,7 +74,7 @@ def build(host: Host, instance: Instance) -> None:
     )
     wanted = BlockDevice.find(host.cell, instance=instance.uuid)
     for device in wanted:
-        volumes.connect_attachment(device.attachment, host.name, device.device)
+        devices.connect(host, device)
     instance = instance.save(
         task_state=Task.SPAWNING, expected_task_state={Task.BLOCK_DEVICE_MAPPING}
     )
@@ -96,8 +96,7 @@ def abandon(host: Host, instance: Instance, why: str) -> None:
     host.driver.destroy(instance.uuid)
     ports.release(instance.uuid, instance.requested_networks)
     for device in BlockDevice.find(host.cell, instance=instance.uuid):
-        volumes.delete_attachment(device.attachment)
-        device.destroy()
+        devices.detach(host, device)
     allocations.release(instance.uuid)
     record_fault(host.cell, instance.uuid, why)
     host.tracker.disown(
@@ -110,8 +109,9 @@ def terminate(host: Host, instance: Instance) -> None:
     host.driver.destroy(instance.uuid)
     ports.release(instance.uuid, instance.requested_networks)
     for device in devices_to_release(instance):
-        deletion.release_volume(device)
-    snapshots.forget(instance)
+        devices.disconnect(host, device)
+        deletion.end_volume(device)
+    images.forget_of(instance)
     allocations.release(instance.uuid)
     InstanceAction.finish_all(host.cell, instance.uuid, "Success")
     host.tracker.destroy(instance)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 
 from targets.reference.client import BadRequest, NotFound
-from targets.reference.nova import deletion, volumes
+from targets.reference.nova import deletion, reservations, volumes
 from targets.reference.nova.action import record_fault
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute.host import Host
@@ -57,10 +58,45 @@ def complete(device: BlockDevice) -> None:
     device.save(state=DeviceState.ATTACHED)
 
 
+def connect(host: Host, device: BlockDevice) -> None:
+    """Tell the volume service that this host is about to use a volume."""
+    with users_of(host, device.volume):
+        volumes.connect_attachment(device.attachment, host.name, device.device)
+
+
+def disconnect(host: Host, device: BlockDevice) -> None:
+    """Take a volume from its guest, and from the host if no other guest here uses it; give it back.
+
+    One at a time: of two guests that lose a volume together, the last one has to know that he is
+    (LP#2048837).
+    """
+    with users_of(host, device.volume):
+        _disconnect(host, device.instance, device.volume, device.attachment)
+        deletion.give_back(device)
+
+
+def remove_guest(host: Host, uuid: str) -> None:
+    """Remove a guest whose instance is deleted, records and attachments and all."""
+    for volume in host.driver.disks(uuid):
+        with users_of(host, volume):
+            _disconnect(host, uuid, volume, "")
+    host.driver.destroy(uuid)
+
+
+def users_of(host: Host, volume: str) -> AbstractContextManager[None]:
+    """Keep those apart who begin and cease to use a volume on this host."""
+    return host.locked(f"volume/{volume}")
+
+
+def _disconnect(host: Host, guest: str, volume: str, attachment: str) -> None:
+    host.driver.detach_disk(guest, volume)
+    if not volumes.is_used_on(host.name, volume, attachment):
+        host.driver.disconnect_volume(volume)
+
+
 def detach(host: Host, device: BlockDevice) -> None:
     """Disconnect a block device, give its volume back, and forget it."""
-    host.driver.detach_disk(device.instance, device.volume)
-    deletion.give_back(device)
+    disconnect(host, device)
     device.destroy()
 
 
@@ -74,10 +110,9 @@ def finish(host: Host, instance: Instance) -> None:
 
 
 def _attach(host: Host, instance: Instance, device: BlockDevice) -> None:
-    attachment = volumes.create_attachment(instance.uuid, device.volume)
-    reserved = device.save(attachment=attachment)
+    reserved = reservations.reserve(device)
     if reserved is None:
         raise InstanceNotFound(f"block device {device.id} is gone")
-    volumes.connect_attachment(attachment, host.name, device.device)
+    connect(host, reserved)
     host.driver.attach_disk(instance.uuid, device.volume)
     complete(reserved)

@@ -124,6 +124,10 @@ class Driver:
         with suppress(NotFound):
             self._hypervisor.delete(f"/guests/{uuid}/disks/{volume}")
 
+    def disconnect_volume(self, volume: str) -> None:
+        """Disconnect the host from a volume that none of its guests uses any more."""
+        self._hypervisor.delete(f"/volumes/{volume}")
+
     def power_state(self, uuid: str) -> Power:
         """Return what a guest does, NOSTATE when the hypervisor does not know it."""
         try:
@@ -131,6 +135,14 @@ class Driver:
         except NotFound:
             return Power.NOSTATE
         return _POWER[guest["power"]]
+
+    def disks(self, uuid: str) -> list[str]:
+        """Name the volumes that a guest has, none when the hypervisor does not know it."""
+        try:
+            found: list[str] = self._hypervisor.get(f"/guests/{uuid}")["disks"]
+        except NotFound:
+            return []
+        return found
 
     def guests(self) -> list[str]:
         """Return the uuids of all guests."""

@@ -33,9 +33,9 @@ class Host:
         self.tracker = tracker
         self._locks = Locks()
 
-    def locked(self, instance: str) -> AbstractContextManager[None]:
-        """Keep everybody else from working on an instance for the length of the block."""
-        return self._locks(instance)
+    def locked(self, name: str) -> AbstractContextManager[None]:
+        """Keep everybody else from working on an instance, say, for the length of the block."""
+        return self._locks(name)
 
     @contextmanager
     def working_on(self, instance: str, action: str) -> Iterator[None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 
-from targets.reference.nova import volumes
 from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute import devices
@@ -39,7 +38,7 @@ def rebuild(host: Host, instance: Instance) -> None:
     host.driver.destroy(instance.uuid)
     kept = BlockDevice.find(host.cell, instance=instance.uuid, state=DeviceState.ATTACHED)
     for device in kept:
-        volumes.connect_attachment(device.attachment, host.name, device.device)
+        devices.connect(host, device)
     instance = instance.save(
         task_state=Task.REBUILD_SPAWNING,
         power_state=Power.NOSTATE,

@@ -68,7 +68,7 @@ class Recoverer:
         for guest in self._host.driver.guests():
             if Instance.is_deleted(self._host.cell, guest):
                 LOG.warning("removing guest %s: its instance is deleted", guest)
-                self._host.driver.destroy(guest)
+                devices.remove_guest(self._host, guest)
 
 
 def recover(host: Host, instance: Instance, give_up: bool) -> None:

@@ -15,8 +15,6 @@ from targets.reference.nova.instance import Instance, InstanceNotFound, Unexpect
 from targets.reference.nova.states import Task
 
 LOG = logging.getLogger(__name__)
-SNAPSHOT = "snapshot_image"
-"""Where the system metadata say which image is being made."""
 
 
 class Photographer:
@@ -33,7 +31,7 @@ class Photographer:
 
 def snapshot(host: Host, instance: Instance) -> None:
     """Upload a guest's root disk; when somebody else has taken over, leave no image."""
-    image = instance.system_metadata.get(SNAPSHOT, "")
+    image = instance.system_metadata.get(images.SNAPSHOT, "")
     try:
         instance = instance.save(
             task_state=Task.IMAGE_SNAPSHOT, expected_task_state={Task.IMAGE_SNAPSHOT_PENDING}
@@ -47,29 +45,22 @@ def snapshot(host: Host, instance: Instance) -> None:
         images.upload(image, content)
         instance.save(
             task_state=None,
-            system_metadata=instance.remembering(**{SNAPSHOT: None}),
+            system_metadata=instance.remembering(**{images.SNAPSHOT: None}),
             expected_task_state={Task.IMAGE_UPLOADING},
         )
     except NotFound as error:
         LOG.warning("no snapshot of %s: %s", instance.uuid, error)
         discard(host.get(instance.uuid))
     except (InstanceNotFound, UnexpectedTaskState):
-        forget(instance)
+        images.forget_of(instance)
         raise
 
 
 def discard(instance: Instance) -> None:
     """Forget a snapshot that was cut off, and the image that was to come of it."""
-    forget(instance)
+    images.forget_of(instance)
     instance.save(
         task_state=None,
-        system_metadata=instance.remembering(**{SNAPSHOT: None}),
+        system_metadata=instance.remembering(**{images.SNAPSHOT: None}),
         expected_task_state={instance.task_state},
     )
-
-
-def forget(instance: Instance) -> None:
-    """Remove the image of a snapshot that was cut off, if there is any."""
-    image = instance.system_metadata.get(SNAPSHOT)
-    if image:
-        images.delete_unless_active(image)

@@ -74,4 +74,4 @@ def cleanup_running_deleted_instances(host: Host) -> None:
     for guest in host.driver.guests():
         if Instance.is_deleted(host.cell, guest):
             with host.locked(guest):
-                host.driver.destroy(guest)
+                devices.remove_guest(host, guest)

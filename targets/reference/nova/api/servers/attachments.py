@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from targets.reference.client import BadRequest, NotFound, Unreachable
-from targets.reference.nova import databases, volumes
+from targets.reference.nova import databases, reservations, volumes
 from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.api.router import Router
 from targets.reference.nova.api.servers import lookup
@@ -118,9 +118,8 @@ def attach(server_id: str, volume_id: str, delete_on_termination: bool) -> Block
         device.save(state=DeviceState.DETACHING)
         ComputeRpc.detach_volume(instance, device.id)
         raise HttpError(503, str(error)) from None
-    reserved = device.save(attachment=attachment)
+    reserved = reservations.note(device, attachment)
     if reserved is None:  # the server was deleted meanwhile
-        volumes.delete_attachment(attachment)
         raise not_found("Instance", server_id)
     InstanceAction.start(instance.cell, server_id, "attach_volume")
     ComputeRpc.attach_volume(instance, reserved.id)
