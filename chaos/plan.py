@@ -322,6 +322,9 @@ class Plan(Model):
     invariants: tuple[str, ...] | None = Field(
         None, description="what must hold; omitted: all invariants of the target"
     )
+    tolerant: StrictBool = Field(
+        False, description="a step that fails is told, not judged: only the invariants are"
+    )
     settle: StrictFloat | None = Field(
         None, ge=0.001, le=3600,
         description="seconds until everything is at rest; omitted: as the target says",

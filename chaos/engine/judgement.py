@@ -20,8 +20,10 @@ def judge(stage: Stage) -> Outcome:
     stage.violate(Violation(SERVICES_LIVE, "round", deaths) if deaths else None)
     wanted = stage.plan.invariants
     judged = [
-        v for v in stage.violations if wanted is None or v.invariant in (*wanted, *ALWAYS_JUDGED)
-    ]
+        v for v in stage.violations
+        if (wanted is None or v.invariant in (*wanted, *ALWAYS_JUDGED))
+        and not (stage.plan.tolerant and v.invariant == STEPS_SUCCEED)
+    ]  # fmt: skip
     # A step that failed is mostly a consequence: what it follows from is told first.
     violations = tuple(sorted(judged, key=lambda v: v.invariant == STEPS_SUCCEED))
     if violations:

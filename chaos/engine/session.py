@@ -226,7 +226,7 @@ class Session:
             source=plan.source,
             bug=case.bug,
             target=self.target,
-            document=_as_yaml(json.dumps(plan.document())),
+            document=as_yaml(json.dumps(plan.document())),
             location=location,
             reproduce=case.reproduce(self.target),
             started_unix=time.time(),
@@ -299,7 +299,7 @@ def _slice(path: Path, start: int, end: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=16)  # a plan is executed many times, and this takes milliseconds
-def _as_yaml(document: str) -> str:
+def as_yaml(document: str) -> str:
     """A plan's document, which is given as JSON, as YAML text."""
     text = StringIO()
     yaml = YAML(typ="rt")
