@@ -176,7 +176,7 @@ def _subnets(api: Api, store: Store) -> None:
         wanted = read_body(NewSubnet, request, "subnet")
         values = _owned(wanted.model_dump(exclude={"ip_version"}))
         try:
-            subnet = ipaddress.ip_network(wanted.cidr)
+            subnet = ipaddress.ip_network(wanted.cidr, strict=False)
             if subnet.version != wanted.ip_version:
                 raise ValueError(f"{subnet} is not of IP version {wanted.ip_version}")
             values["cidr"] = str(subnet)

@@ -7,8 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from targets.reference import context
 from targets.reference.database import utc_now
 from targets.reference.nova import databases
+from targets.reference.nova.attributes import Attributes, from_json
 from targets.reference.nova.tables import BUILD_REQUESTS, INSTANCE_MAPPINGS
 
 
@@ -39,7 +41,14 @@ class BuildRequest:
     metadata: dict[str, str] = field(default_factory=dict)
     requested_networks: tuple[str, ...] = ()
     devices: tuple[RequestedDevice, ...] = ()
+    attributes: Attributes = field(default_factory=Attributes)
+    tags: tuple[str, ...] = ()
     created_at: str = field(default_factory=utc_now)
+
+    @property
+    def is_locked_for_caller(self) -> bool:
+        """Whether it is locked, and who asks is no administrator."""
+        return self.attributes.locked and not context.current().is_admin
 
     @staticmethod
     def get(instance: str) -> BuildRequest | None:
@@ -83,4 +92,7 @@ class BuildRequest:
 def _from_spec(spec: dict[str, Any]) -> BuildRequest:
     devices = tuple(RequestedDevice(**device) for device in spec.pop("devices"))
     networks = tuple(spec.pop("requested_networks"))
-    return BuildRequest(**spec, requested_networks=networks, devices=devices)
+    attributes, tags = from_json(spec.pop("attributes")), tuple(spec.pop("tags"))
+    return BuildRequest(
+        **spec, requested_networks=networks, devices=devices, attributes=attributes, tags=tags
+    )

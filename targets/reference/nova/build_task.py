@@ -23,13 +23,14 @@ import logging
 
 from targets.reference.bus import CallLost
 from targets.reference.client import BadRequest, NotFound
-from targets.reference.nova import allocations, databases, deletion, volumes
+from targets.reference.nova import allocations, databases, deletion, quotas, volumes
 from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.allocations import NoValidHost
 from targets.reference.nova.block_device import BlockDevice, VolumeInUse
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.instance_mapping import InstanceMapping
+from targets.reference.nova.quotas import OverQuota
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, SchedulerRpc, retry_delay_s
 from targets.reference.nova.states import Power, Task, Vm
 
@@ -77,8 +78,10 @@ def _build(request: BuildRequest, attempt: int) -> None:
     host, fault = None, "Build failed too often"
     if attempt < LAST_ATTEMPT:
         try:
+            # Once more, now that all who ask at one time are written down.
+            quotas.check_instances(request.project_id, 0, request.vcpus, request.ram)
             host = _claim_host(request, resumed=attempt > 0)
-        except (NoValidHost, BadRequest, NotFound) as error:
+        except (OverQuota, NoValidHost, BadRequest, NotFound) as error:
             LOG.warning("%s can not be built: %s", request.instance, error)
             fault = str(error)
     if BuildRequest.get(request.instance) is None:

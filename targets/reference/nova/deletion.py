@@ -29,6 +29,10 @@ from targets.reference.policy import owns
 LOG = logging.getLogger(__name__)
 
 
+class InstanceLocked(Exception):
+    """Nobody but an administrator may do that with the server."""
+
+
 def find(uuid: str) -> BuildRequest | Instance | None:
     """Return the record of a server, wherever it is; None when there is none (any more)."""
     # Where there is no instance, it may have got into its cell by the time the request is gone.
@@ -41,10 +45,13 @@ def delete(uuid: str) -> None:
     Raises:
         InstanceNotFound: there was none of the caller's when the request came. One that goes
             afterwards, by somebody else's hand, is what was asked for.
+        InstanceLocked: only an administrator may.
     """
     found = find(uuid)
     if found is None or not owns(found.project_id):
         raise InstanceNotFound(f"Instance {uuid} could not be found.")
+    if found.is_locked_for_caller:
+        raise InstanceLocked(f"Instance {uuid} is locked")
     InstanceMapping.queue_for_delete(uuid)
     if not delete_while_booting(uuid):
         delete_in_cell(uuid)
@@ -67,6 +74,8 @@ def _delete_softly(uuid: str) -> bool:
     if instance is None or not (
         owns(instance.project_id) and instance.host and instance.vm_state in ALLOW_SOFT_DELETE
     ):
+        return False
+    if not owns(instance.project_id) or instance.is_locked_for_caller:
         return False
     try:
         marked = instance.save(task_state=Task.SOFT_DELETING, expected_task_state={None})

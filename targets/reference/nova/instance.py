@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from targets.reference import context
 from targets.reference.database import utc_now
 from targets.reference.nova import databases
+from targets.reference.nova.attributes import Attributes, from_json
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.states import Power, Task, Vm
 from targets.reference.nova.tables import INSTANCES
@@ -48,6 +50,8 @@ class Instance:
     disk: int
     meta: dict[str, str]
     system_metadata: dict[str, str]
+    attributes: Attributes
+    tags: list[str]
     requested_networks: list[str]
     ports: list[dict[str, str]]
     node: str | None
@@ -60,6 +64,11 @@ class Instance:
     updated_at: str
     launched_at: str | None
     deleted_at: str | None
+
+    @property
+    def is_locked_for_caller(self) -> bool:
+        """Whether it is locked, and who asks is no administrator."""
+        return self.attributes.locked and not context.current().is_admin
 
     @staticmethod
     def get(cell: str, uuid: str) -> Instance | None:
@@ -93,6 +102,8 @@ class Instance:
             "disk": request.disk,
             "meta": request.metadata,
             "system_metadata": {},
+            "attributes": request.attributes.to_json(),
+            "tags": list(request.tags),
             "requested_networks": list(request.requested_networks),
             "ports": [],
             "node": node,
@@ -149,6 +160,26 @@ class Instance:
             f" actual {actual.task_state}"
         )
 
+    @staticmethod
+    def modify(
+        cell: str, uuid: str, change: Callable[[Instance], dict[str, Any]]
+    ) -> Instance | None:
+        """Change what its user says of the instance, given what he has said; None when it is gone.
+
+        Two who do it at one time do it one after the other.
+        """
+        query = sa.select(INSTANCES).filter_by(uuid=uuid, deleted_at=None).with_for_update()
+        update = INSTANCES.update().filter_by(uuid=uuid).returning(INSTANCES)
+        with databases.cell(cell).transaction() as connection:
+            row = connection.execute(query).first()
+            if row is None:
+                return None
+            values = change(_from_row(cell, row))
+            if isinstance(values.get("attributes"), Attributes):
+                values["attributes"] = values["attributes"].to_json()
+            changed = connection.execute(update.values(updated_at=utc_now(), **values)).one()
+        return _from_row(cell, changed)
+
     def destroy(self) -> bool:
         """Delete the record; its row stays, marked. True for the one caller who did it."""
         statement = INSTANCES.update().filter_by(uuid=self.uuid, deleted_at=None)
@@ -183,6 +214,7 @@ def _change(cell: str, statement: sa.Update, values: dict[str, Any]) -> Instance
 
 def _from_row(cell: str, row: sa.Row[Any]) -> Instance:
     values = {column.key: row._mapping[column] for column in INSTANCES.columns}
+    values["attributes"] = from_json(row.attributes)
     values["vm_state"] = Vm(row.vm_state)
     values["task_state"] = Task(row.task_state) if row.task_state else None
     values["power_state"] = Power(row.power_state)

@@ -132,6 +132,8 @@ INSTANCES = sa.Table(
     sa.Column("disk", sa.Integer, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False, key="meta"),
     sa.Column("system_metadata", sa.JSON, nullable=False),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("tags", sa.JSON, nullable=False),
     sa.Column("requested_networks", sa.JSON, nullable=False),
     sa.Column("ports", sa.JSON, nullable=False),
     sa.Column("node", sa.String(255)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from targets.reference.image import CIRROS_ID
 from tests.reference.nova.asking import Asking
 from tests.reference.nova.conftest import Cloud
 
@@ -278,7 +279,7 @@ def test_a_project_gets_no_more_servers_than_it_may_have(
     quota = f"/os-quota-sets/{demo.cloud.current_project_id}"
     assert admin("PUT", quota, {"quota_set": {"instances": 1}}).status_code == 200
     booted.do("server.create", "vm")
-    more = {"name": "more", "flavorRef": "1", "networks": "none"}
+    more = {"name": "more", "flavorRef": "1", "imageRef": CIRROS_ID, "networks": "none"}
     refused = demo("POST", "/servers", {"server": more})
     assert fault(refused) == (403, "forbidden")
     assert "Quota exceeded for instances" in refused.json()["forbidden"]["message"]
@@ -297,8 +298,8 @@ def test_cores_and_memory_are_counted_too(booted: Cloud, demo: Asking, admin: As
     quota = f"/os-quota-sets/{demo.cloud.current_project_id}"
     admin("PUT", quota, {"quota_set": {"cores": 2, "ram": 600}})
     booted.do("server.create", "vm")
-    sizes = {flavor: {"name": "more", "flavorRef": flavor, "networks": "none"} for flavor in "13"}
-    refused = [demo("POST", "/servers", {"server": size}) for size in sizes.values()]
+    more = {"name": "more", "imageRef": CIRROS_ID, "networks": "none"}
+    refused = [demo("POST", "/servers", {"server": {**more, "flavorRef": f}}) for f in "13"]
     assert [fault(answer) for answer in refused] == [(403, "forbidden")] * 2
     assert "for ram" in refused[0].json()["forbidden"]["message"]
     assert "for cores" in refused[1].json()["forbidden"]["message"]

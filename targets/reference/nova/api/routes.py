@@ -18,11 +18,15 @@ from targets.reference.nova.api import (
 from targets.reference.nova.api.servers import (
     actions,
     attachments,
+    consoles,
     instance_actions,
+    locking,
+    metadata,
     power,
     rebuild,
     snapshots,
     soft_delete,
+    tags,
 )
 from targets.reference.nova.api.servers import routes as servers
 from targets.reference.web import Api
@@ -31,7 +35,10 @@ RESOURCES = (
     servers,
     actions,
     attachments,
+    consoles,
     instance_actions,
+    metadata,
+    tags,
     aggregates,
     availability_zones,
     compute_services,
@@ -42,7 +49,7 @@ RESOURCES = (
     quota_sets,
     server_groups,
 )
-SERVER_ACTIONS = (power, rebuild, snapshots, soft_delete)
+SERVER_ACTIONS = (consoles, locking, power, rebuild, snapshots, soft_delete)
 """The modules that add to the table of ``servers.actions``: it is enough to import them."""
 
 

@@ -123,6 +123,7 @@ def in_state(server: str, allowed: Collection[Vm], name: str) -> Instance:
         HttpError: 404; 409, it is not.
     """
     instance = lookup.get_placed(server)
+    lookup.see_that_it_is_not_locked(instance)
     if instance.vm_state not in allowed:
         raise cannot(name, instance)
     return instance

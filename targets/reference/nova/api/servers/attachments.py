@@ -174,6 +174,7 @@ def resume() -> None:
 
 def _ready(server_id: str, action: str) -> Instance:
     instance = lookup.get_placed(server_id)
+    lookup.see_that_it_is_not_locked(instance)
     if instance.vm_state not in (Vm.ACTIVE, Vm.STOPPED) or instance.task_state == Task.DELETING:
         raise HttpError(
             409,

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from targets.reference import context
 from targets.reference.client import Unreachable
 from targets.reference.nova import deletion
+from targets.reference.nova.api import microversion
 from targets.reference.nova.api.router import Router, url
-from targets.reference.nova.api.servers import creation, lookup, views
-from targets.reference.nova.build_request import BuildRequest
+from targets.reference.nova.api.servers import creation, listing, lookup, schemas, views
+from targets.reference.nova.deletion import InstanceLocked
 from targets.reference.nova.instance import Instance, InstanceNotFound
-from targets.reference.web import HttpError, Reply, Request
+from targets.reference.schema import read_body
+from targets.reference.web import HttpError, Reply, Request, not_found
 
 router = Router()
-_TRUE = {"", "1", "true", "t", "yes", "on"}
 
 
 @router.route("GET", "/servers", "servers:index")
 def list_short(request: Request) -> dict[str, Any]:
     """List servers by id and name."""
-    return {"servers": [views.short(record, request) for record in _matching(request)]}
+    return listing.servers(request, views.short)
 
 
 @router.route("GET", "/servers/detail", "servers:index")
 def list_detail(request: Request) -> dict[str, Any]:
     """List servers."""
-    return {"servers": [views.server(record, request) for record in _matching(request)]}
+    return listing.servers(request, views.server)
 
 
 @router.route("POST", "/servers", "servers:create")
 def create(request: Request) -> Reply:
     """Accept a new server."""
-    uuid = creation.create(request.body_of("server"))
-    link = url(request, "servers", uuid)
-    made = {
-        "id": uuid,
-        "links": [{"rel": "self", "href": link}],
-        "OS-DCF:diskConfig": "MANUAL",
-        "security_groups": [],
-        "adminPass": "not-used-here",
-    }
-    return Reply(202, {"server": made}, {"Location": link})
+    wanted, hints = schemas.read_new(request.body, microversion.of(request))
+    made = creation.create(wanted, hints)
+    link = url(request, "servers", made[0].instance)
+    if wanted.return_reservation_id:
+        return Reply(202, {"reservation_id": made[0].attributes.reservation_id})
+    return Reply(202, {"server": creation.told(made, link)}, {"Location": link})
 
 
 @router.route("GET", "/servers/{server}", "servers:index")
@@ -57,21 +54,35 @@ def delete(request: Request) -> None:
         deletion.delete_as_configured(request.path["server"])
     except InstanceNotFound as error:
         raise HttpError(404, str(error)) from None
+    except InstanceLocked as error:
+        raise HttpError(409, str(error)) from None
     except Unreachable as error:
         raise HttpError(503, f"The delete goes on when it is asked for again: {error}") from None
 
 
-def _matching(request: Request) -> list[BuildRequest | Instance]:
-    caller = context.current()
-    everybodys = caller.is_admin and request.query.get("all_tenants", "0").lower() in _TRUE
-    found = lookup.find_all(None if everybodys else caller.project_id)
-    name, status = request.query.get("name", ""), request.query.get("status", "")
-    if name:
-        found = [record for record in found if name in record.name]
-    if status:
-        found = [r for r in found if views.server(r, request)["status"] == status.upper()]
-    marker = request.query.get("marker")
-    if marker:
-        ids = [lookup.id_of(record) for record in found]
-        found = found[ids.index(marker) + 1 :] if marker in ids else []
-    return found[: int(request.query.get("limit", "1000"))]
+@router.route("PUT", "/servers/{server}", "servers:update")
+def update(request: Request) -> dict[str, Any]:
+    """Change what a server's user says of it."""
+    body = request.body
+    if isinstance(body, dict) and isinstance(body.get("server"), dict):
+        schemas.check_version(body["server"], microversion.of(request))
+    wanted = read_body(schemas.ServerChange, request, "server")
+    found = lookup.get_in_cell(request.path["server"])
+    said = wanted.model_fields_set
+    names = {
+        "disk_config": "disk_config",
+        "accessIPv4": "access_ipv4",
+        "accessIPv6": "access_ipv6",
+        "description": "description",
+        "hostname": "hostname",
+    }
+    changes = {kept: getattr(wanted, name) for name, kept in names.items() if name in said}
+
+    def change(instance: Instance) -> dict[str, Any]:
+        changed: dict[str, Any] = {"attributes": replace(instance.attributes, **changes)}
+        return changed | ({"name": wanted.name} if wanted.name else {})
+
+    changed = Instance.modify(found.cell, found.uuid, change)
+    if changed is None:
+        raise not_found("Instance", found.uuid)
+    return {"server": views.server(changed, request)}
