@@ -26,10 +26,15 @@ IDLE_S = 3.0
 
 
 def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        measure(Path(directory))
+
+
+def measure(run_dir: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    broker = _broker(address)
+    broker = _broker(address, run_dir)
     token = bus_token(SECRET)
     producer, consumer = Bus(address, token), Bus(address, token)
     try:
@@ -66,8 +71,8 @@ def main() -> None:
     print(f"{'peak memory':26} {peak_mib:8.1f} MiB")
 
 
-def _broker(address: str) -> subprocess.Popen[bytes]:
-    notify = Path(tempfile.mkdtemp()) / "notify"
+def _broker(address: str, run_dir: Path) -> subprocess.Popen[bytes]:
+    notify = run_dir / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind(str(notify))
         broker = subprocess.Popen(
@@ -75,15 +80,13 @@ def _broker(address: str) -> subprocess.Popen[bytes]:
             env={
                 **os.environ,
                 "REFERENCE_SERVICE": "bus",
-                "REFERENCE_RUN_DIR": str(notify.parent),
+                "REFERENCE_RUN_DIR": str(run_dir),
                 "REFERENCE_TOKEN_SECRET": SECRET,
                 "REFERENCE_BUS": address,
                 "NOTIFY_SOCKET": str(notify),
             },
         )
         ready.recv(64)
-    notify.unlink()
-    notify.parent.rmdir()
     return broker
 
 

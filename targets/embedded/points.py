@@ -82,6 +82,9 @@ POINTS = {
     "image.upload": _nova("images:upload", "*", "give a snapshot its data"),
     "image.delete": _nova("images:delete", "*", "delete an image"),
     # Work that one service hands to the next.
+    "bus.take": Point(
+        "targets.reference.bus.client:Bus._take", _NOVA, "begin to work on a message"
+    ),
     "conductor.build": _nova(
         "conductor:Conductor.build_instance", "conductor", "carry out a build request"
     ),

@@ -35,7 +35,7 @@ from targets.embedded.quiet import Answer, Quiet
 from targets.processes import ProcessTarget
 from targets.reference import bugs
 from targets.reference.bus import Bus, BusUnreachable
-from targets.reference.config import bus_token
+from targets.reference.config import BUS_JOURNAL, bus_token
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -287,6 +287,8 @@ class Embedded(ProcessTarget):
     def _purge(self) -> None:
         if self.services["bus"].state is ServiceState.READY:
             self._open.bus.purge()
+        else:
+            (self.run_dir / BUS_JOURNAL).unlink(missing_ok=True)
 
 
 def target() -> Embedded:

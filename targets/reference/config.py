@@ -29,6 +29,9 @@ from pathlib import Path
 from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 
+BUS_JOURNAL = "bus.journal"
+"""The file in the run directory with the messages that wait."""
+
 
 class ConfigError(Exception):
     """A variable that this service needs is missing or malformed; the message names it."""

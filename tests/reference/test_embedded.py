@@ -114,7 +114,8 @@ def test_a_name_among_several_says_so_too() -> None:
 def test_the_operations_that_only_look_are_assertions() -> None:
     looking = {name for name, operation in Embedded.operations.items() if operation.asserts}
     verbs = ("wait", "wait_gone", "expect")
-    assert looking == {f"{kind}.{verb}" for kind in ("server", "volume") for verb in verbs}
+    every = {f"{kind}.{verb}" for kind in ("server", "volume") for verb in verbs}
+    assert looking == every | {"image.wait", "image.expect"}
 
 
 def test_a_request_id_has_openstacks_form() -> None:
@@ -377,7 +378,7 @@ def test_what_waits_for_a_dead_compute_is_not_under_way(target: Embedded, do: Do
     do("server.create", "vm")
     target.settle(10)
     target.services[f"compute-{target.observe().instances[0].host}"].kill()
-    do("server.delete", "vm")
+    do("server.reboot", "vm")
     with pytest.raises(NotSettled):
         target.settle(0)
     assert target.under_way(["req-test"]) == ()

@@ -112,6 +112,14 @@ def test_a_build_that_died_with_its_conductor_is_taken_up_when_any_conductor_sta
     cloud.target.services[dead].start()
 
 
+def test_a_message_of_a_conductor_that_dies_before_it_takes_it_goes_to_the_other(
+    cloud: Cloud,
+) -> None:
+    crash = cloud.arm("before bus.take", Action.crash(), actor=None, services="conductor")
+    cloud.do("server.create", "vm", wait="ACTIVE")
+    cloud.restart(cloud.struck(crash))
+
+
 def test_a_server_comes_into_the_cell_of_its_host(cloud: Cloud) -> None:
     made = [
         cloud.do("server.create", f"vm{n}", flavor="m1.large", networks="none")["id"]

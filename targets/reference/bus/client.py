@@ -319,8 +319,18 @@ class Bus:
                 return
         raise LookupError(f"a message came for {frame['queue']}, which nobody here consumes")
 
+    def _take(self, link: _Link, frame: Frame) -> bool:
+        """Say that a message is in our hands now; False when its broker is dead."""
+        try:
+            link.send({"op": "taken", "delivery": frame["delivery"]})
+        except OSError:
+            return False
+        return True
+
     def _work(self, link: _Link, handler: Handler, frame: Frame, ticket: int) -> None:
         done: Frame = {"op": "done", "delivery": frame["delivery"]}
+        if not self._take(link, frame):
+            return self._end(None, done, ticket)  # whoever comes after it has the message still
         try:
             result = {"result": handler(frame["body"])}
         except Exception as error:
@@ -329,7 +339,7 @@ class Bus:
             result = {"error": {"kind": type(error).__name__, "message": str(error)}}
         if frame["call"]:
             done["reply"] = result
-        self._end(link, done, ticket)
+        return self._end(link, done, ticket)
 
     def _end(self, link: _Link | None, done: Frame, ticket: int) -> None:
         """Tell the broker that a work has ended; a new broker knows it by its ticket."""

@@ -1,10 +1,15 @@
 """The broker: named queues over TCP, and the count of what is not done yet.
 
-A message leaves its queue when it is handed to a consumer, as oslo.messaging acknowledges before it
-dispatches: what a worker was doing when it died is lost, what still waits in the queue is not. The
-consumer tells when its handler has ended; until then the message is *in flight*. A handler sends
-everything over one connection, in order, so the messages that it published are counted before it
-is counted as ended, and :meth:`Broker.drain` has no gap in which a chain of casts looks finished.
+A message leaves its queue when it is handed to a consumer, and is the consumer's once he has said
+that he has *taken* it, as he begins to work on it. One whose consumer dies before that goes to the
+next one; what a worker was doing when it died is lost, as with oslo.messaging, which acknowledges
+before it dispatches. Where the broker hears of it too late a message is delivered twice. Messages
+that nobody has taken live through the broker's own death (:mod:`.journal`); calls do not, and their
+callers are told.
+
+The consumer tells when its handler has ended; until then the message is *in flight*. A handler
+sends everything over one connection, in order, so the messages that it published are counted before
+it is counted as ended, and :meth:`Broker.drain` has no gap in which a chain of casts looks done.
 
 The reply to a call is in flight until its caller has it; the caller of a call whose worker died is
 told so. A reply to a dead caller is dropped.
@@ -15,6 +20,7 @@ op        fields                            answer
 publish   id, queue, body, delay_s          ok
 call      id, queue, body                   reply, with result, error or lost
 consume   id, queue, limit                  ok, then deliver frames (delivery, body)
+taken     delivery                          it is lost if the consumer dies from now on
 done      delivery, and reply for a call
 received  id of the reply
 busy      ticket, what, queue, request      work that began before this broker did
@@ -44,6 +50,7 @@ from hmac import compare_digest
 
 from targets.reference import config
 from targets.reference.bus.frames import MOST_BYTES, BadFrame, Decoder, Frame, encode
+from targets.reference.bus.journal import Journal
 from targets.reference.context import log_to_stderr
 from targets.reference.web import notify_ready
 
@@ -73,6 +80,8 @@ class Message:
     queue: str
     body: Frame
     call: Call | None = None
+    number: int = 0
+    """Under which the journal keeps it; 0: not at all."""
 
     @property
     def request(self) -> str:
@@ -105,12 +114,13 @@ class Consumer:
     free: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delivery:
-    """A message in a worker's hands."""
+    """A message that was handed to a consumer, and whether he has ``taken`` it."""
 
     message: Message
     consumer: Consumer
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +135,8 @@ class Drain:
 class Broker:
     """All queues and everything in flight. Runs in one event loop, so each step is atomic."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
         self.queues: dict[str, Queue] = {}
         self.deliveries: dict[int, Delivery] = {}
         self.delayed: dict[Message, asyncio.TimerHandle] = {}
@@ -133,6 +144,12 @@ class Broker:
         self.delivered = 0
         self._drains: dict[Drain, asyncio.TimerHandle] = {}
         self._numbers = itertools.count(1)
+        for number, queue, body in journal.kept:
+            self._enqueue(Message(queue, body, number=number))
+
+    def cast(self, queue: str, body: Frame, delay_s: float) -> None:
+        """Publish a message that nobody waits for: it is kept, also over the broker's death."""
+        self.publish(Message(queue, body, number=self._journal.add(queue, body)), delay_s)
 
     def publish(self, message: Message, delay_s: float = 0.0) -> None:
         """Put a message into its queue, now or after a delay; it counts as pending at once."""
@@ -140,6 +157,9 @@ class Broker:
             loop = asyncio.get_running_loop()
             self.delayed[message] = loop.call_later(delay_s, self._mature, message)
             return
+        self._enqueue(message)
+
+    def _enqueue(self, message: Message) -> None:
         queue = self.queues.setdefault(message.queue, Queue())
         queue.messages.append(message)
         self._dispatch(queue)
@@ -153,6 +173,12 @@ class Broker:
         self._dispatch(queue)
         self.settle()
 
+    def taken(self, number: int) -> None:
+        """Leave a message to the consumer that begins to work on it."""
+        delivery = self.deliveries[number]
+        delivery.taken = True
+        self._journal.remove(delivery.message.number)
+
     def done(self, number: int, reply: Frame | None) -> None:
         """Take a message off a worker's hands, and pass on its reply."""
         delivery = self.deliveries.pop(number)
@@ -163,18 +189,27 @@ class Broker:
         self.settle()
 
     def disconnect(self, connection: Peer) -> None:
-        """Forget a dead peer: what it worked on is lost, what waits for it stays."""
+        """Forget a dead peer: what it had taken is lost, what it had not is delivered again."""
         self.connections.discard(connection)
         for drain in [drain for drain in self._drains if drain.connection is connection]:
             self._drains.pop(drain).cancel()
         for queue in self.queues.values():
             queue.consumers = deque(c for c in queue.consumers if c.connection is not connection)
         lost = [n for n, d in self.deliveries.items() if d.consumer.connection is connection]
+        again = []
         for number in lost:
-            message = self.deliveries.pop(number).message
+            delivery = self.deliveries.pop(number)
+            message = delivery.message
+            if not delivery.taken:
+                again.append(message)
+                continue
             LOG.warning("lost with its worker: %s", message)
             if message.call:
                 message.call.answer({"lost": str(message)})
+        for message in reversed(again):
+            self.queues[message.queue].messages.appendleft(message)
+        for name in {message.queue for message in again}:
+            self._dispatch(self.queues[name])
         self.settle()
 
     def purge(self) -> None:
@@ -185,6 +220,7 @@ class Broker:
         self.delayed.clear()
         for queue in self.queues.values():
             queue.messages.clear()
+        self._journal.clear()
         for message in waiting:
             if message.call:
                 message.call.answer({"lost": str(message)})
@@ -339,11 +375,13 @@ class Peer(asyncio.Protocol):
         answer: Frame = {"op": "ok", "id": number}
         match frame["op"]:
             case "publish":
-                broker.publish(_message(frame), frame.get("delay_s", 0.0))
+                broker.cast(frame["queue"], frame["body"], frame.get("delay_s", 0.0))
             case "call":
-                return broker.publish(_message(frame, Call(self, number)))
+                return broker.publish(Message(frame["queue"], frame["body"], Call(self, number)))
             case "consume":
                 broker.consume(self, frame["queue"], frame["limit"])
+            case "taken":
+                return broker.taken(frame["delivery"])
             case "done":
                 return broker.done(frame["delivery"], frame.get("reply"))
             case "received":
@@ -374,17 +412,13 @@ class Peer(asyncio.Protocol):
         return self.send(answer)
 
 
-def _message(frame: Frame, call: Call | None = None) -> Message:
-    return Message(frame["queue"], frame["body"], call)
-
-
-async def serve(listener: socket.socket, token: str) -> None:
+async def serve(listener: socket.socket, token: str, journal: Journal) -> None:
     """Serve peers that show the token on a listening socket, until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    broker = Broker()
+    broker = Broker(journal)
     await loop.create_server(lambda: Peer(broker, token), sock=listener)
     notify_ready()
     await stop.wait()
@@ -399,4 +433,5 @@ def main() -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, int(port)))
         listener.listen(128)
-        asyncio.run(serve(listener, config.current().bus_token))
+        journal = Journal(config.current().run_dir / config.BUS_JOURNAL)
+        asyncio.run(serve(listener, config.current().bus_token, journal))

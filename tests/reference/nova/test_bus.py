@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from targets.reference.bus import (
     RpcServer,
 )
 from targets.reference.bus.frames import Decoder, encode
+from targets.reference.bus.journal import MOST_BYTES, Journal
 from targets.reference.config import bus_token
 from targets.reference.context import RequestContext
 
@@ -134,6 +136,125 @@ def test_messages_that_a_dead_consumer_had_not_taken_go_to_the_next_one(connect:
     connect().consume("work", lambda body: got.append(body["method"]))
     assert producer.drain(DEADLINE_S) == []
     assert got == ["2"]
+
+
+class Idler:
+    """A consumer that was handed a message and has not begun to work on it."""
+
+    def __init__(self, broker: Broker, queue: str) -> None:
+        host, _, port = broker.address.partition(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=DEADLINE_S)
+        hello = {"op": "hello", "token": TOKEN}
+        consume = {"op": "consume", "id": 1, "queue": queue, "limit": 9}
+        self._socket.sendall(encode(hello) + encode(consume))
+        self._frames = self._received()
+
+    def _received(self) -> Iterator[dict[str, Any]]:
+        decoder = Decoder()
+        while data := self._socket.recv(1 << 16):
+            yield from decoder.feed(data)
+
+    def handed(self) -> dict[str, Any]:
+        """Wait for the next message."""
+        return next(frame for frame in self._frames if frame["op"] == "deliver")
+
+    def take(self, delivery: int) -> None:
+        """Say that a message is taken; return when the broker knows."""
+        taken = encode({"op": "taken", "delivery": delivery})
+        self._socket.sendall(taken + encode({"op": "stats", "id": 2}))
+        assert next(frame for frame in self._frames if frame.get("id") == 2)
+
+    def die(self) -> None:
+        self._socket.close()
+
+
+def test_a_message_that_was_handed_to_a_consumer_who_dies_goes_to_the_next_one(
+    broker: Broker, connect: Connect
+) -> None:
+    idler, producer, got = Idler(broker, "work"), connect(), list[str]()
+    producer.publish("work", {"method": "1"})
+    idler.handed()
+    producer.publish("work", {"method": "2"})
+    connect().consume("work", lambda body: got.append(body["method"]), threads=1)
+    idler.die()
+    assert eventually(lambda: producer.drain(DEADLINE_S) == [] and sorted(got) == ["1", "2"])
+
+
+def test_a_call_that_was_handed_to_a_consumer_who_dies_is_answered_by_the_next_one(
+    broker: Broker, connect: Connect
+) -> None:
+    idler, caller, answers = Idler(broker, "work"), connect(), []
+    calling = threading.Thread(target=lambda: answers.append(caller.call("work", {})))
+    calling.start()
+    idler.handed()
+    connect().consume("work", lambda _: "done")
+    idler.die()
+    calling.join()
+    assert answers == ["done"]
+
+
+def test_a_message_that_was_taken_dies_with_its_consumer(broker: Broker, connect: Connect) -> None:
+    idler, producer, got = Idler(broker, "work"), connect(), list[object]()
+    producer.publish("work", {"method": "1"})
+    idler.take(idler.handed()["delivery"])
+    idler.die()
+    connect().consume("work", got.append)
+    assert producer.drain(DEADLINE_S) == []
+    assert got == []
+
+
+def test_messages_that_nobody_has_taken_live_through_the_brokers_death(tmp_path: Path) -> None:
+    broker, got = Broker(tmp_path), list[str]()
+    idler, producer = Idler(broker, "work"), Bus(broker.address, TOKEN)
+    for number in "123":
+        producer.publish("work", {"method": number})
+    producer.publish("work", {"method": "later"}, delay_s=60)
+    idler.take(idler.handed()["delivery"])
+    broker.kill()
+    idler.die()
+    broker.start()
+    consumer = Bus(broker.address, TOKEN)
+    consumer.consume("work", lambda body: got.append(body["method"]), threads=1)
+    pending = producer.drain(DEADLINE_S, ["work"])
+    for bus in (consumer, producer):
+        bus.close()
+    broker.kill()
+    assert (pending, got) == ([], ["2", "3", "later"])
+
+
+def test_what_was_purged_is_not_there_after_the_brokers_death_either(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
+    producer = Bus(broker.address, TOKEN)
+    producer.publish("work", {"method": "1"})
+    producer.purge()
+    broker.kill()
+    broker.start()
+    queues = producer.stats()["queues"]
+    producer.close()
+    broker.kill()
+    assert queues == {}
+
+
+def test_a_journal_whose_last_line_is_cut_keeps_the_others(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    first = journal.add("work", {"method": "1"})
+    journal.add("work", {"method": "2"})
+    journal.remove(first)
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(b'[3, "wo')
+    assert [message[1:] for message in Journal(tmp_path / "journal").kept] == [
+        ("work", {"method": "2"})
+    ]
+
+
+def test_the_journal_is_cut_short_when_nothing_waits(tmp_path: Path) -> None:
+    journal, file = Journal(tmp_path / "journal"), tmp_path / "journal"
+    kept = journal.add("work", {"method": "first"})
+    for _ in range(4000):
+        journal.remove(journal.add("work", {"method": "x"}))
+    grown = file.stat().st_size
+    journal.remove(kept)
+    assert (grown > MOST_BYTES, file.stat().st_size) == (True, 0)
 
 
 def test_a_message_in_a_dead_workers_hands_is_lost_and_no_longer_in_flight(
@@ -372,6 +493,7 @@ def test_a_new_broker_knows_whose_work_goes_on(tmp_path: Path) -> None:
     consumer.consume("compute.host1", held)
     observer.publish("compute.host1", sent_by("req-1"))
     assert held.begun.wait(DEADLINE_S)
+    consumer.stats()  # by now the broker knows that the message is taken
     broker.kill()
     broker.start()
     known = ["compute.host1: build in flight"]
@@ -460,6 +582,7 @@ def test_work_that_outlives_the_broker_is_pending_at_the_next_one(tmp_path: Path
     consumer.consume("compute.host1", held)
     producer.publish("compute.host1", {"method": "build"})
     assert held.begun.wait(DEADLINE_S)
+    consumer.stats()  # by now the broker knows that the message is taken
     broker.kill()
     broker.start()
     pending = producer.drain(0.3, ["compute.host1"])
