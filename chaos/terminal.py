@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from typing import TextIO
 
@@ -14,6 +15,8 @@ from rich.markup import escape
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a run that was interrupted, as of any command."""
 _MARKS = "✓✗○"
 _PLAIN_MARKS = "+x-"
 

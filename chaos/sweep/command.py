@@ -29,7 +29,6 @@ CERTIFICATE = "certificate.json"
 READABLE = "certificate.md"
 TOLD = 50
 """How many places are printed at most; the certificate has them all."""
-INTERRUPTED = 128 + signal.SIGINT
 
 
 def sweep(
@@ -97,7 +96,7 @@ def sweep(
     out.print(f"\n[bold]results[/] {paths}", highlight=False, soft_wrap=True)
     if interrupted:
         out.print("go on with the same command and --resume", highlight=False)
-        return INTERRUPTED
+        return terminal.INTERRUPTED
     if not certificate.entries:
         why = "" if certificate.left_out else f": no workload passes a point like `{points}`"
         raise ChaosError(f"nothing was swept{why}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chaos import cli
+from chaos.cli import running
 from chaos.journal import Journal, Round, Trial
 from chaos.summary import TOLD
 from tests.reports.nightly import trial
@@ -52,10 +52,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     module = ModuleType("chaos.engine.session")
     module.__dict__.update(Session=Session, Case=Case)
     monkeypatch.setitem(sys.modules, "chaos.engine.session", module)
-    monkeypatch.setattr(cli, "_by_target", lambda todo, target: {"ledger": list(todo)})
+    monkeypatch.setattr(running, "_by_target", lambda todo, target: {"ledger": list(todo)})
 
     def run(*trials: Trial) -> int:
-        return cli._run([Case(each) for each in trials], "", tmp_path)  # type: ignore[misc]
+        return running.run_cases([Case(each) for each in trials], "", tmp_path)  # type: ignore[misc]
 
     return run
 
