@@ -4,6 +4,7 @@ Each is a pure function from evidence to sentences; its number is its place in t
 thirteenth, *recoverable*, is built into the engine.
 """
 
+from suites.invariants.actions import actions_are_told
 from suites.invariants.allocations import allocations_match_instances
 from suites.invariants.answers import no_server_error
 from suites.invariants.attachments import attachments_match_block_devices
@@ -13,6 +14,7 @@ from suites.invariants.instances import instances_at_rest
 from suites.invariants.volumes import volumes_survive
 
 __all__ = [
+    "actions_are_told",
     "allocations_match_instances",
     "attachments_match_block_devices",
     "deletes_fulfilled",

@@ -52,10 +52,12 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
 
 
 def _connections(world: CloudWorld) -> Iterator[str]:
-    """A host is connected to the volumes that its guests have, and to no other."""
+    """A host is connected to the volumes that its guests have, and to none that no server has."""
     connected = {(c.host, c.volume) for c in world.host_connections}
     used = {(guest.host, volume) for guest in world.guests for volume in guest.disks}
-    for host, volume in sorted(connected - used):
-        yield f"{host} is connected to volume {volume}, which none of its guests has"
+    homes = {instance.uuid: instance.host for instance in world.instances}
+    owned = {(homes.get(device.instance), device.volume) for device in world.block_devices}
+    for host, volume in sorted(connected - used - owned):
+        yield f"{host} is connected to volume {volume}, which none of its servers has"
     for host, volume in sorted(used - connected):
         yield f"a guest on {host} has volume {volume}, to which {host} is not connected"

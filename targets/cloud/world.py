@@ -201,11 +201,32 @@ class InstanceAction:
         return f"{self.request}/{self.instance}/{self.action}"
 
 
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What the compute service told of an instance, in a cell database, by ``number`` in order.
+
+    ``event_type`` is ``instance.reboot``, say, and ``phase`` start, end or error.
+    """
+
+    cell: str
+    number: int
+    request: str
+    instance: str
+    event_type: str
+    phase: str
+    host: str
+
+    @property
+    def key(self) -> str:
+        """Cell and number."""
+        return f"{self.cell}/{self.number}"
+
+
 @dataclass(frozen=True)
 class CloudWorld(World):
-    """All of it. Actions tell of the past: they are no resources, and no leak."""
+    """All of it. Actions and notifications tell of the past: they are no resources, and no leak."""
 
-    past: ClassVar[frozenset[str]] = frozenset({"actions"})
+    past: ClassVar[frozenset[str]] = frozenset({"actions", "notifications"})
 
     build_requests: tuple[BuildRequest, ...] = ()
     instance_mappings: tuple[InstanceMapping, ...] = ()
@@ -219,3 +240,4 @@ class CloudWorld(World):
     host_connections: tuple[HostConnection, ...] = ()
     images: tuple[Image, ...] = ()
     actions: tuple[InstanceAction, ...] = ()
+    notifications: tuple[Notification, ...] = ()

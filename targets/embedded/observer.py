@@ -28,6 +28,7 @@ from targets.cloud.world import (
     Instance,
     InstanceAction,
     InstanceMapping,
+    Notification,
     Port,
     Volume,
 )
@@ -46,6 +47,7 @@ _BLOCK_DEVICES = """
     FROM block_device_mappings ORDER BY id
 """
 _ACTIONS = "SELECT request, instance, action, finished_at, result FROM instance_actions ORDER BY id"
+_NOTIFICATIONS = "SELECT id, request, instance, event_type, host FROM notifications ORDER BY id"
 _VOLUMES = "SELECT id, name, status, size FROM volumes ORDER BY id"
 _ATTACHMENTS = "SELECT id, volume_id, instance, status FROM attachments ORDER BY id"
 _PORTS = """
@@ -149,6 +151,7 @@ class Observer:
             host_connections=_each(self._hosts, _CONNECTIONS, HostConnection),
             images=_read(self._image, _IMAGES, _image),
             actions=_each(self._cells, _ACTIONS, _action),
+            notifications=_each(self._cells, _NOTIFICATIONS, _notification),
         )
 
 
@@ -196,6 +199,12 @@ def _image(row_id: str, name: str, status: str, properties: str) -> Image:
 def _action(cell: str, request: str, instance: str, action: str, *row: Any) -> InstanceAction:
     finished_at, result = row
     return InstanceAction(request, instance, action, finished_at is not None, result)
+
+
+def _notification(cell: str, number: int, request: str, *row: Any) -> Notification:
+    instance, event_type, host = row
+    told, _, phase = event_type.rpartition(".")
+    return Notification(cell, number, request, instance, told, phase, host)
 
 
 def _guest(host: str, uuid: str, power: str, disks: str | None) -> Guest:

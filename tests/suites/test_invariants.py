@@ -20,7 +20,9 @@ from targets.cloud.world import (
     Guest,
     HostConnection,
     Instance,
+    InstanceAction,
     InstanceMapping,
+    Notification,
     Port,
     Volume,
 )
@@ -34,6 +36,8 @@ ALLOCATIONS = tuple(
     Allocation("i1", "host1", resource, amount)
     for resource, amount in (("VCPU", 1), ("MEMORY_MB", 64), ("DISK_GB", 1))
 )
+CREATED = InstanceAction("req-1", "i1", "create", finished=True, result="Success")
+TOLD = Notification("cell1", 1, "req-1", "i1", "instance.create", "start", "host1")
 GOOD = CloudWorld(
     instance_mappings=(InstanceMapping("i1", "cell1"),),
     instances=(VM,),
@@ -43,6 +47,8 @@ GOOD = CloudWorld(
     allocations=ALLOCATIONS,
     guests=(GUEST,),
     host_connections=(HostConnection("host1", "v1"),),
+    actions=(CREATED,),
+    notifications=(TOLD, replace(TOLD, number=2, phase="end")),
     ports=(Port("p1", "i1", "host1", "ACTIVE"),),
 )
 EMPTY = CloudWorld()
@@ -138,7 +144,16 @@ def test_a_good_world_violates_nothing(item: Invariant) -> None:
         (library.attachments_match_block_devices, {"block_devices": ()}),
         (library.attachments_match_block_devices, {"volumes": ()}),
         (library.attachments_match_block_devices, {"host_connections": ()}),
-        (library.attachments_match_block_devices, {"guests": ()}),
+        (library.actions_are_told, {"actions": ()}),
+        (library.actions_are_told, {"actions": (CREATED, replace(CREATED, finished=False))}),
+        (library.actions_are_told, {"notifications": (TOLD,)}),
+        (library.actions_are_told, {"notifications": (replace(TOLD, phase="end"),)}),
+        (library.actions_are_told, {"notifications": (TOLD, TOLD, replace(TOLD, phase="end"))}),
+        (library.actions_are_told, {"notifications": (replace(TOLD, phase="error"), TOLD)}),
+        (
+            library.attachments_match_block_devices,
+            {"guests": (replace(GUEST, disks=()),), "block_devices": (), "attachments": ()},
+        ),
         (
             library.attachments_match_block_devices,
             {"volumes": (replace(VOLUME, status="reserved"),)},
@@ -380,5 +395,5 @@ def test_the_library_has_every_invariant_under_its_name() -> None:
     assert {*collect(library)} == {
         "instances-at-rest", "guests-match-instances", "allocations-match-instances",
         "attachments-match-block-devices", "volumes-survive", "deletes-fulfilled",
-        "no-server-error",
+        "no-server-error", "actions-are-told",
     }  # fmt: skip

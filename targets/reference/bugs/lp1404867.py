@@ -8,7 +8,6 @@ server is deleted before a compute has connected it, nobody gave the volume back
 from __future__ import annotations
 
 from targets.reference.nova import allocations, deletion
-from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.block_device import BlockDevice
 from targets.reference.nova.instance import Instance
 
@@ -17,7 +16,6 @@ def _remove_unhosted(instance: Instance) -> None:
     for device in BlockDevice.find(instance.cell, instance=instance.uuid):
         device.destroy()
     allocations.release(instance.uuid)
-    InstanceAction.finish_all(instance.cell, instance.uuid, "Success")
     instance.destroy()
 
 

@@ -8,7 +8,6 @@ sum of the flavors* (3) and *recoverable* (13).
 from __future__ import annotations
 
 from targets.reference.nova import deletion, volumes
-from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.instance import Instance
 
 
@@ -16,7 +15,6 @@ def _remove_unhosted(instance: Instance) -> None:
     deletion.release_volumes(instance)
     for attachment in volumes.attachments_of(instance.uuid).values():
         volumes.delete_attachment(attachment)
-    InstanceAction.finish_all(instance.cell, instance.uuid, "Success")
     instance.destroy()
 
 

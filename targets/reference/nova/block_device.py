@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from targets.reference.nova import databases
-from targets.reference.nova.instance import InstanceNotFound
+from targets.reference.nova.instance import InstanceNotFound, Step
 from targets.reference.nova.tables import BLOCK_DEVICES, INSTANCES
 
 
@@ -59,9 +59,16 @@ class BlockDevice:
 
     @staticmethod
     def create(
-        cell: str, instance: str, volume: str, attachment: str, delete_on_termination: bool
+        cell: str,
+        instance: str,
+        volume: str,
+        attachment: str,
+        delete_on_termination: bool,
+        also: Step | None = None,
     ) -> BlockDevice:
         """Write down that ``volume`` is to be attached, unless the instance is being deleted.
+
+        With it is written what ``also`` writes, as by :meth:`save` and :meth:`destroy`.
 
         Raises:
             InstanceNotFound: it is deleted, or something else is being done with it.
@@ -81,15 +88,19 @@ class BlockDevice:
                 )  # fmt: skip
                 row = {column.key: getattr(made, column.key) for column in BLOCK_DEVICES.columns}
                 connection.execute(BLOCK_DEVICES.insert(), row)
+                if also:
+                    also(connection)
         except IntegrityError:
             raise VolumeInUse(f"instance {instance} has volume {volume} already") from None
         return made
 
-    def save(self, **changes: Any) -> BlockDevice | None:
+    def save(self, *, also: Step | None = None, **changes: Any) -> BlockDevice | None:
         """Change columns and return the new version of the record; None when it is gone."""
         change = BLOCK_DEVICES.update().filter_by(id=self.id).values(**changes)
         with databases.cell(self.cell).transaction() as connection:
             row = connection.execute(change.returning(BLOCK_DEVICES)).first()
+            if row and also:
+                also(connection)
         return _from_row(self.cell, row) if row else None
 
     def note(self, attachment: str) -> BlockDevice | None:
@@ -100,10 +111,12 @@ class BlockDevice:
             row = connection.execute(sa.select(BLOCK_DEVICES).filter_by(id=self.id)).first()
         return _from_row(self.cell, row) if row else None
 
-    def destroy(self) -> None:
+    def destroy(self, also: Step | None = None) -> None:
         """Remove the record; no matter if it is gone."""
         with databases.cell(self.cell).transaction() as connection:
             connection.execute(BLOCK_DEVICES.delete().filter_by(id=self.id))
+            if also:
+                also(connection)
 
 
 def _free_device(taken: set[str]) -> str:

@@ -147,9 +147,8 @@ def _give_up(request: BuildRequest, cell: str, fault: str) -> None:
 
 
 def _write_instance(request: BuildRequest, cell: str, node: str | None) -> None:
-    made = Instance.create(cell, request, node, Vm.BUILDING, Task.SCHEDULING)
-    if made or not InstanceAction.find(cell, request.instance):
-        InstanceAction.start(cell, request.instance, "create")
+    asked = InstanceAction.starting(request.instance, "create")
+    Instance.create(cell, request, node, Vm.BUILDING, Task.SCHEDULING, also=asked)
 
 
 def _finish(instance: str) -> None:
@@ -172,5 +171,5 @@ def _bury(instance: Instance) -> None:
         volumes.delete_attachment(attachment)
     allocations.release(instance.uuid)
     buried = {"vm_state": Vm.ERROR, "power_state": Power.NOSTATE, "task_state": None}
-    instance.save(**buried, expected_task_state={Task.SCHEDULING})
-    InstanceAction.finish(instance.cell, instance.uuid, "create", "Error")
+    over = InstanceAction.finishing_all(instance.uuid, "Error")
+    instance.save(**buried, expected_task_state={Task.SCHEDULING}, also=over)

@@ -78,10 +78,12 @@ def _delete_softly(uuid: str) -> bool:
     if not owns(instance.project_id) or instance.is_locked_for_caller:
         return False
     try:
-        marked = instance.save(task_state=Task.SOFT_DELETING, expected_task_state={None})
+        asked = InstanceAction.starting(uuid, "delete")
+        marked = instance.save(
+            task_state=Task.SOFT_DELETING, expected_task_state={None}, also=asked
+        )
     except (InstanceNotFound, UnexpectedTaskState):
         return False
-    InstanceAction.start(marked.cell, uuid, "delete")
     ComputeRpc.soft_delete(marked)
     return True
 
@@ -126,10 +128,10 @@ def delete_instance(instance: Instance) -> None:
     A host that comes later finds the mark and does not claim it.
     """
     try:
-        marked = instance.save(task_state=Task.DELETING)
+        asked = InstanceAction.starting(instance.uuid, "delete")
+        marked = instance.save(task_state=Task.DELETING, also=asked)
     except InstanceNotFound:
         return
-    InstanceAction.start(marked.cell, marked.uuid, "delete")
     if not marked.host:
         remove_unhosted(marked)
     elif services.is_host_up(marked.cell, marked.host):
@@ -144,7 +146,6 @@ def remove_unhosted(instance: Instance) -> None:
     give_back_reservations(instance.uuid)
     images.forget_of(instance)
     allocations.release(instance.uuid)
-    InstanceAction.finish_all(instance.cell, instance.uuid, "Success")
     instance.destroy()
 
 

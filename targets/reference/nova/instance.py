@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from targets.reference import context
 from targets.reference.database import utc_now
 from targets.reference.nova import databases
+from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.attributes import Attributes, from_json
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.states import Power, Task, Vm
@@ -27,6 +28,9 @@ class UnexpectedTaskState(Exception):
 
 
 ANY: Literal["any"] = "any"
+
+Step = Callable[[sa.Connection], None]
+"""What is written together with a record, in its transaction: all of it, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,12 @@ class Instance:
 
     @staticmethod
     def create(
-        cell: str, request: BuildRequest, node: str | None, vm_state: Vm, task_state: Task | None
+        cell: str,
+        request: BuildRequest,
+        node: str | None,
+        vm_state: Vm,
+        task_state: Task | None,
+        also: Step | None = None,
     ) -> Instance | None:
         """Write the record of what ``request`` asked for; None when there was one before."""
         now = utc_now()
@@ -117,6 +126,8 @@ class Instance:
         try:
             with databases.cell(cell).transaction() as connection:
                 row = connection.execute(INSTANCES.insert().returning(INSTANCES), values).one()
+                if also:
+                    also(connection)
         except IntegrityError:
             return None
         return _from_row(cell, row)
@@ -135,9 +146,10 @@ class Instance:
         self,
         *,
         expected_task_state: Collection[Task | None] | Literal["any"] = ANY,
+        also: Step | None = None,
         **changes: Any,
     ) -> Instance:
-        """Change columns and return the new version of the record.
+        """Change columns, and ``also`` something else, and return the new version of the record.
 
         Raises:
             InstanceNotFound: it is deleted.
@@ -148,7 +160,7 @@ class Instance:
             # `x IN (NULL)` is never true.
             task = sa.func.coalesce(INSTANCES.c.task_state, "")
             statement = statement.where(task.in_([state or "" for state in expected_task_state]))
-        saved = _change(self.cell, statement, changes)
+        saved = _change(self.cell, statement, changes, also)
         if saved:
             return saved
         actual = Instance.get(self.cell, self.uuid)
@@ -180,11 +192,21 @@ class Instance:
             changed = connection.execute(update.values(updated_at=utc_now(), **values)).one()
         return _from_row(cell, changed)
 
-    def destroy(self) -> bool:
-        """Delete the record; its row stays, marked. True for the one caller who did it."""
+    def destroy(self, also: Step | None = None) -> bool:
+        """Delete the record; its row stays, marked. True for the one caller who did it.
+
+        With it ends whatever was asked of the instance.
+        """
         statement = INSTANCES.update().filter_by(uuid=self.uuid, deleted_at=None)
         gone = {"deleted_at": utc_now(), "vm_state": Vm.DELETED, "task_state": None}
-        return _change(self.cell, statement, gone) is not None
+        over = InstanceAction.finishing_all(self.uuid, "Success")
+
+        def ending(connection: sa.Connection) -> None:
+            over(connection)
+            if also:
+                also(connection)
+
+        return _change(self.cell, statement, gone, ending) is not None
 
     def remembering(self, **kept: str | None) -> dict[str, str]:
         """Return the system metadata with these entries; None removes one."""
@@ -205,10 +227,14 @@ class Instance:
             return connection.scalar(query) is not None
 
 
-def _change(cell: str, statement: sa.Update, values: dict[str, Any]) -> Instance | None:
+def _change(
+    cell: str, statement: sa.Update, values: dict[str, Any], also: Step | None = None
+) -> Instance | None:
     changed = statement.values(updated_at=utc_now(), **values).returning(INSTANCES)
     with databases.cell(cell).transaction() as connection:
         row = connection.execute(changed).first()
+        if row and also:
+            also(connection)
     return _from_row(cell, row) if row else None
 
 

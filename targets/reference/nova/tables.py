@@ -172,6 +172,27 @@ ACTIONS = sa.Table(
     sa.Column("finished_at", sa.String(32)),
     sa.Column("result", sa.String(16), nullable=False),
 )
+ACTION_EVENTS = sa.Table(
+    "instance_actions_events",
+    CELL,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("action", sa.Integer, nullable=False, index=True),
+    sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("started_at", sa.String(32), nullable=False),
+    sa.Column("finished_at", sa.String(32)),
+    sa.Column("result", sa.String(16), nullable=False),
+)
+NOTIFICATIONS = sa.Table(
+    "notifications",
+    CELL,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("request", sa.String(64), nullable=False),
+    sa.Column("instance", sa.String(36), nullable=False),
+    sa.Column("event_type", sa.String(64), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("sent_at", sa.String(32), nullable=False),
+)
 FAULTS = sa.Table(
     "instance_faults",
     CELL,

@@ -113,7 +113,6 @@ def terminate(host: Host, instance: Instance) -> None:
         deletion.end_volume(device)
     images.forget_of(instance)
     allocations.release(instance.uuid)
-    InstanceAction.finish_all(host.cell, instance.uuid, "Success")
     host.tracker.destroy(instance)
 
 

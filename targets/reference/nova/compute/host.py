@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from targets.reference.nova.action import InstanceAction, record_fault
+from targets.reference.nova.action import ActionEvent, InstanceAction, record_fault
 from targets.reference.nova.compute.driver import Driver
 from targets.reference.nova.compute.tracker import ResourceTracker
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
@@ -42,6 +42,7 @@ class Host:
         """Carry out an action under its instance's lock, and record how it ended."""
         with self._locks(instance):
             try:
+                ActionEvent.begin(self.cell, instance, action, self.name)
                 yield
             except (InstanceNotFound, UnexpectedTaskState) as conflict:
                 LOG.info("%s of %s stops: %s", action, instance, conflict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-from targets.reference.nova.action import InstanceAction
+from targets.reference.nova.action import ActionEvent, InstanceAction
 from targets.reference.nova.compute import devices
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.compute.periodic import periodic_task
@@ -151,8 +151,11 @@ def stop_after_its_guest(host: Host, instance: Instance) -> None:
     if instance.host == host.name and must_stop(
         instance.vm_state, host.driver.power_state(instance.uuid)
     ):
-        stopping = instance.save(task_state=Task.POWERING_OFF, expected_task_state={None})
-        InstanceAction.start(host.cell, instance.uuid, "stop")
+        asked = InstanceAction.starting(instance.uuid, "stop")
+        stopping = instance.save(
+            task_state=Task.POWERING_OFF, expected_task_state={None}, also=asked
+        )
+        ActionEvent.begin(host.cell, instance.uuid, "stop", host.name)
         stop(host, stopping)
 
 

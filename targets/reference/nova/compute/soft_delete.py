@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from targets.reference.nova.action import InstanceAction
+from targets.reference.nova.action import ActionEvent, InstanceAction
 from targets.reference.nova.compute import building, devices
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.compute.periodic import periodic_task
@@ -62,9 +62,10 @@ def reclaim_queued_deletes(host: Host) -> None:
 def reclaim(host: Host, instance: Instance) -> None:
     """Do so for one instance, unless it is being restored."""
     if instance.vm_state == Vm.SOFT_DELETED and instance.task_state is None:
-        marked = instance.save(task_state=Task.DELETING, expected_task_state={None})
+        asked = InstanceAction.starting(instance.uuid, "delete")
+        marked = instance.save(task_state=Task.DELETING, expected_task_state={None}, also=asked)
+        ActionEvent.begin(host.cell, instance.uuid, "delete", host.name)
         InstanceMapping.queue_for_delete(instance.uuid)
-        InstanceAction.start(host.cell, instance.uuid, "delete")
         building.terminate(host, marked)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -55,7 +56,7 @@ class ResourceTracker:
             instance.destroy()
             self._update()
 
-    def disown(self, instance: Instance, **changes: object) -> None:
+    def disown(self, instance: Instance, **changes: Any) -> None:
         """Save an instance as one that is on no host."""
         with self._semaphore:
             instance.save(expected_task_state={instance.task_state}, host=None, **changes)

@@ -138,12 +138,12 @@ def begin(
         HttpError: 404; 409, something other than what is ``expected`` is being done with it.
     """
     try:
-        begun = instance.save(task_state=task, expected_task_state=expected, **changes)
+        asked = InstanceAction.starting(instance.uuid, name)
+        begun = instance.save(task_state=task, expected_task_state=expected, also=asked, **changes)
     except InstanceNotFound:
         raise not_found("Instance", instance.uuid) from None
     except UnexpectedTaskState as error:
         raise HttpError(409, f"Cannot '{name}' instance {instance.uuid}: {error}") from None
-    InstanceAction.start(instance.cell, instance.uuid, name)
     return begun
 
 

@@ -102,8 +102,12 @@ def attach(server_id: str, volume_id: str, delete_on_termination: bool) -> Block
             503, the volume service is down.
     """
     instance = _ready(server_id, "attach_volume")
+    asked = InstanceAction.starting(server_id, "attach_volume")
+    failed = InstanceAction.finishing(server_id, "attach_volume", "Error")
     try:
-        device = BlockDevice.create(instance.cell, server_id, volume_id, "", delete_on_termination)
+        device = BlockDevice.create(
+            instance.cell, server_id, volume_id, "", delete_on_termination, also=asked
+        )
     except InstanceNotFound:
         raise not_found("Instance", server_id) from None
     except VolumeInUse as error:
@@ -111,17 +115,16 @@ def attach(server_id: str, volume_id: str, delete_on_termination: bool) -> Block
     try:
         attachment = volumes.create_attachment(server_id, volume_id)
     except (BadRequest, NotFound) as error:
-        device.destroy()
+        device.destroy(also=failed)
         raise HttpError(400, f"Invalid volume: {error}") from None
     except Unreachable as error:
         # Reserved or not: the compute gives back what there is, as soon as it can.
-        device.save(state=DeviceState.DETACHING)
+        device.save(state=DeviceState.DETACHING, also=failed)
         ComputeRpc.detach_volume(instance, device.id)
         raise HttpError(503, str(error)) from None
     reserved = reservations.note(device, attachment)
     if reserved is None:  # the server was deleted meanwhile
         raise not_found("Instance", server_id)
-    InstanceAction.start(instance.cell, server_id, "attach_volume")
     ComputeRpc.attach_volume(instance, reserved.id)
     return reserved
 
@@ -143,9 +146,9 @@ def detach(server_id: str, volume_id: str) -> None:
     """
     instance = _ready(server_id, "detach_volume")
     device = get(server_id, volume_id)
-    if device.save(state=DeviceState.DETACHING) is None:
+    asked = InstanceAction.starting(server_id, "detach_volume")
+    if device.save(state=DeviceState.DETACHING, also=asked) is None:
         raise HttpError(404, f"Instance {server_id} is not attached to volume {volume_id}.")
-    InstanceAction.start(instance.cell, server_id, "detach_volume")
     ComputeRpc.detach_volume(instance, device.id)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from targets.reference.nova.action import InstanceAction
+from targets.reference.nova.action import ActionEvent, InstanceAction
 from targets.reference.nova.api.router import Router
 from targets.reference.nova.api.servers import lookup
 from targets.reference.nova.build_request import BuildRequest
+from targets.reference.nova.instance import Instance
 from targets.reference.web import Request, not_found
 
 router = Router()
@@ -22,9 +23,11 @@ def list_all(request: Request) -> dict[str, Any]:
 @router.route("GET", "/servers/{server}/os-instance-actions/{asked_by}", "os-instance-actions:list")
 def show(request: Request) -> dict[str, Any]:
     """Show what one request asked."""
+    server = lookup.get(request.path["server"])
     for done in _find(request):
-        if done.request == request.path["asked_by"]:
-            return {"instanceAction": _view(done)}
+        if done.request == request.path["asked_by"] and isinstance(server, Instance):
+            events = [_event(event) for event in ActionEvent.find(server.cell, done)]
+            return {"instanceAction": {**_view(done), "events": events}}
     raise not_found("Action", request.path["asked_by"])
 
 
@@ -43,5 +46,16 @@ def _view(shown: InstanceAction) -> dict[str, Any]:
         "start_time": shown.started_at,
         "updated_at": shown.finished_at,
         "message": "Error" if shown.result == "Error" else None,
-        "events": [],
+    }
+
+
+def _event(shown: ActionEvent) -> dict[str, Any]:
+    return {
+        "event": shown.event,
+        "start_time": shown.started_at,
+        "finish_time": shown.finished_at,
+        "result": shown.result or None,
+        "traceback": None,
+        "hostId": shown.host,
+        "host": shown.host,
     }
