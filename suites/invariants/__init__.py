@@ -11,6 +11,8 @@ from suites.invariants.attachments import attachments_match_block_devices
 from suites.invariants.deletes import deletes_fulfilled
 from suites.invariants.guests import guests_match_instances
 from suites.invariants.instances import instances_at_rest
+from suites.invariants.migrations import migrations_end
+from suites.invariants.usage import usage_tracked
 from suites.invariants.volumes import volumes_survive
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "deletes_fulfilled",
     "guests_match_instances",
     "instances_at_rest",
+    "migrations_end",
     "no_server_error",
+    "usage_tracked",
     "volumes_survive",
 ]

@@ -6,19 +6,19 @@ from collections import Counter
 from collections.abc import Iterator
 
 from chaos.invariant import Evidence, invariant
-from targets.cloud.world import CloudWorld, Instance
+from suites.invariants.migrations import in_progress
+from targets.cloud.world import CloudWorld, Instance, Usage
 
 
 @invariant("allocations-match-instances", checked="settled", number=3)
 def allocations_match_instances(evidence: Evidence) -> Iterator[str]:
-    """Allocations are the sum of the flavors of the instances on a host; none lacks an owner."""
+    """Allocations are what the instances and moves of a host need there; none lacks an owner."""
     world: CloudWorld = evidence.world
     owed = Counter(
         {
-            (instance.uuid, instance.host, resource): amount
-            for instance in world.instances
-            if instance.host and not instance.hidden
-            for resource, amount in _flavor(instance).items()
+            (consumer, host, resource): amount
+            for consumer, host, flavor in _consumers(world)
+            for resource, amount in _resources(flavor).items()
             if amount
         }
     )
@@ -32,5 +32,14 @@ def allocations_match_instances(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def _flavor(instance: Instance) -> dict[str, int]:
-    return {"VCPU": instance.vcpus, "MEMORY_MB": instance.ram, "DISK_GB": instance.disk}
+def _consumers(world: CloudWorld) -> Iterator[tuple[str, str, Instance | Usage]]:
+    """Who needs what on which host: instances, and moves that keep their source's place."""
+    for instance in world.instances:
+        if instance.host and not instance.hidden:
+            yield instance.uuid, instance.host, instance
+    for migration in in_progress(world):
+        yield migration.uuid, migration.source, migration.old
+
+
+def _resources(flavor: Instance | Usage) -> dict[str, int]:
+    return {"VCPU": flavor.vcpus, "MEMORY_MB": flavor.ram, "DISK_GB": flavor.disk}

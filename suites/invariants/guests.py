@@ -6,9 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from chaos.invariant import Evidence, invariant
+from suites.invariants.migrations import in_progress
 from targets.cloud.world import CloudWorld, Guest, Instance
 
-_POWER = {"active": {"running"}, "stopped": {"shutdown", "crashed"}, "paused": {"paused"}}
+_POWER = {
+    "active": {"running"},
+    "stopped": {"shutdown", "crashed"},
+    "paused": {"paused"},
+    "resized": {"running", "shutdown", "crashed"},
+}
 """What a guest does, by its instance's VM state."""
 _RECORDED = {1: "running", 3: "paused", 4: "shutdown", 6: "crashed"}
 
@@ -24,8 +30,13 @@ def guests_match_instances(evidence: Evidence) -> Iterator[str]:
     for uuid, count in Counter(i.uuid for i in world.instances if not i.hidden).items():
         if count > 1:
             yield f"instance {visible[uuid].name} ({uuid}) is visible in {count} cells"
-    homes = Counter(guest.uuid for guest in world.guests)
+    left = {(move.instance, move.source) for move in in_progress(world) if move.source != move.dest}
+    here = [guest for guest in world.guests if (guest.uuid, guest.host) not in left]
     for guest in world.guests:
+        if (guest.uuid, guest.host) in left and guest.power == "running":
+            yield f"guest {guest.uuid} runs on {guest.host}, which it has left"
+    homes = Counter(guest.uuid for guest in here)
+    for guest in here:
         owner = visible.get(guest.uuid)
         if owner is None:
             yield f"guest {guest.uuid} on {guest.host} belongs to no instance"

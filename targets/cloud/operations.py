@@ -79,7 +79,7 @@ def create_server(
     image_id = _image_id(scope.client, image)
     request: dict[str, Any] = {
         "name": name,
-        "flavor_id": _flavor_id(scope.client, flavor),
+        "flavor_id": flavor_id(scope.client, flavor),
         "image_id": image_id,
         "networks": networks,
     }
@@ -100,7 +100,8 @@ def create_server(
 
 # Kept: a cloud's flavors and images outlive what a plan does.
 @functools.lru_cache
-def _flavor_id(client: Any, name: str) -> str:
+def flavor_id(client: Any, name: str) -> str:
+    """Return the id of the flavor of that name."""
     return str(client.compute.find_flavor(name, ignore_missing=False).id)
 
 
@@ -124,7 +125,7 @@ def reboot_server(
     scope: Scope, server: Server, type: str = "SOFT", wait: str = ""
 ) -> dict[str, Any]:
     """Reboot a server, SOFT or HARD; with ``wait``, until it has that status and no task."""
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     scope.client.compute.reboot_server(key, type)
     if wait:
         wait_server(scope, server, wait)
@@ -134,7 +135,7 @@ def reboot_server(
 @operation("server.start")
 def start_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Start a stopped server."""
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     scope.client.compute.start_server(key)
     if wait:
         wait_server(scope, server, wait)
@@ -144,7 +145,7 @@ def start_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]
 @operation("server.stop")
 def stop_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Stop a running server."""
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     scope.client.compute.stop_server(key)
     if wait:
         wait_server(scope, server, wait)
@@ -154,7 +155,7 @@ def stop_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
 @operation("server.pause")
 def pause_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Pause a running server."""
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     scope.client.compute.pause_server(key)
     if wait:
         wait_server(scope, server, wait)
@@ -164,7 +165,7 @@ def pause_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]
 @operation("server.unpause")
 def unpause_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Let a paused server go on."""
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     scope.client.compute.unpause_server(key)
     if wait:
         wait_server(scope, server, wait)
@@ -174,7 +175,7 @@ def unpause_server(scope: Scope, server: Server, wait: str = "") -> dict[str, An
 @operation("server.snapshot")
 def snapshot_server(scope: Scope, server: Server, image: NewImage) -> dict[str, Any]:
     """Have an image made of a server's root disk."""
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     made_image = scope.client.compute.create_server_image(key, image)
     scope.made[made("images", image)] = made_image.id
     return {"server": key, "id": made_image.id}
@@ -185,7 +186,7 @@ def rebuild_server(
     scope: Scope, server: Server, image: str = "cirros", wait: str = ""
 ) -> dict[str, Any]:
     """Have a server's guest made anew from an image."""
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     scope.client.compute.rebuild_server(key, image=_image_id(scope.client, image), name=server)
     if wait:
         wait_server(scope, server, wait)
@@ -195,7 +196,7 @@ def rebuild_server(
 @operation("server.restore")
 def restore_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Have a server back that was deleted softly."""
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     scope.client.compute.restore_server(key)
     if wait:
         wait_server(scope, server, wait)
@@ -312,7 +313,7 @@ def attach_volume(
     wait: str = "in-use",
 ) -> dict[str, Any]:
     """Attach a volume to a server; with ``wait``, until the volume has that status."""
-    on, key = _server_id(scope, server), _volume_id(scope, volume)
+    on, key = server_id(scope, server), _volume_id(scope, volume)
     scope.client.compute.create_volume_attachment(
         on, volume_id=key, delete_on_termination=delete_on_termination
     )
@@ -326,7 +327,7 @@ def detach_volume(scope: Scope, server: Server, volume: Volume, wait: str = "") 
     """Ask for a volume to be detached; with ``wait``, until the volume has that status."""
     from openstack.block_storage.v3.volume import Volume as SdkVolume
 
-    on, key = _server_id(scope, server), _volume_id(scope, volume)
+    on, key = server_id(scope, server), _volume_id(scope, volume)
     # With a mere id the SDK looks for the server first, and takes one that is gone for the volume.
     known = SdkVolume.new(id=key)
     scope.client.compute.delete_volume_attachment(on, known, ignore_missing=False)
@@ -340,7 +341,7 @@ def keep_volume(
     scope: Scope, server: Server, volume: Volume, delete_on_termination: bool = False
 ) -> dict[str, Any]:
     """Change whether an attached volume ends with its server."""
-    on, key = _server_id(scope, server), _volume_id(scope, volume)
+    on, key = server_id(scope, server), _volume_id(scope, volume)
     scope.client.compute.update_volume_attachment(
         on, key, delete_on_termination=delete_on_termination, volume_id=key
     )
@@ -467,7 +468,7 @@ def resume_builds(scope: Scope) -> dict[str, Any]:
 
 
 def _strike_guest(scope: Scope, server: str, fate: GuestFate) -> dict[str, Any]:
-    key = _server_id(scope, server)
+    key = server_id(scope, server)
     scope.client.operator.strike_guest(key, fate, scope.request_id, scope.deadline_s)
     return {"server": key}
 
@@ -498,7 +499,8 @@ def made(collection: str, name: str) -> str:
     return f"{collection}/{name}"
 
 
-def _server_id(scope: Scope, name: str) -> str:
+def server_id(scope: Scope, name: str) -> str:
+    """Return the id of the server that the plan calls so."""
     return _present(_find(scope, scope.client.compute, "servers", name), f"server {name}")
 
 

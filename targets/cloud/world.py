@@ -222,11 +222,58 @@ class Notification:
         return f"{self.cell}/{self.number}"
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Amounts of what a host has: ``ram`` in MiB, ``disk`` in GiB."""
+
+    vcpus: int
+    ram: int
+    disk: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeNode:
+    """A host, and how much of it is in use as its own compute has counted."""
+
+    host: str
+    cell: str
+    has: Usage
+    used: Usage
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return self.host
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A server's move, in its cell's database; it stays when the move is over.
+
+    ``dest`` is the host that has claimed what the server will use, None before that.
+    """
+
+    uuid: str
+    cell: str
+    instance: str
+    kind: str
+    status: str
+    source: str
+    dest: str | None
+    old: Usage
+    new: Usage
+
+    @property
+    def key(self) -> str:
+        """Cell and uuid."""
+        return f"{self.cell}/{self.uuid}"
+
+
 @dataclass(frozen=True)
 class CloudWorld(World):
-    """All of it. Actions and notifications tell of the past: they are no resources, and no leak."""
+    """All of it. What tells of the past is no resource, and no leak."""
 
-    past: ClassVar[frozenset[str]] = frozenset({"actions", "notifications"})
+    past: ClassVar[frozenset[str]] = frozenset({"actions", "notifications", "migrations"})
 
     build_requests: tuple[BuildRequest, ...] = ()
     instance_mappings: tuple[InstanceMapping, ...] = ()
@@ -241,3 +288,5 @@ class CloudWorld(World):
     images: tuple[Image, ...] = ()
     actions: tuple[InstanceAction, ...] = ()
     notifications: tuple[Notification, ...] = ()
+    compute_nodes: tuple[ComputeNode, ...] = ()
+    migrations: tuple[Migration, ...] = ()

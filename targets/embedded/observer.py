@@ -22,14 +22,17 @@ from targets.cloud.world import (
     BlockDevice,
     BuildRequest,
     CloudWorld,
+    ComputeNode,
     Guest,
     HostConnection,
     Image,
     Instance,
     InstanceAction,
     InstanceMapping,
+    Migration,
     Notification,
     Port,
+    Usage,
     Volume,
 )
 
@@ -61,6 +64,14 @@ _ALLOCATIONS = """
 _CONNECTIONS = "SELECT volume FROM connections ORDER BY 1"
 _IMAGES = """
     SELECT id, name, status, properties FROM images WHERE visibility != 'public' ORDER BY id
+"""
+_NODES = """
+    SELECT host, vcpus, ram, disk, vcpus_used, ram_used, disk_used FROM compute_nodes ORDER BY 1
+"""
+_MIGRATIONS = """
+    SELECT uuid, instance, migration_type, status, source_compute, dest_compute,
+           old_flavor, new_flavor
+    FROM migrations ORDER BY id
 """
 _GUESTS = """
     SELECT uuid, power, (SELECT group_concat(volume) FROM disks WHERE guest = uuid)
@@ -152,6 +163,8 @@ class Observer:
             images=_read(self._image, _IMAGES, _image),
             actions=_each(self._cells, _ACTIONS, _action),
             notifications=_each(self._cells, _NOTIFICATIONS, _notification),
+            compute_nodes=_each(self._cells, _NODES, _node),
+            migrations=_each(self._cells, _MIGRATIONS, _migration),
         )
 
 
@@ -205,6 +218,20 @@ def _notification(cell: str, number: int, request: str, *row: Any) -> Notificati
     instance, event_type, host = row
     told, _, phase = event_type.rpartition(".")
     return Notification(cell, number, request, instance, told, phase, host)
+
+
+def _node(cell: str, host: str, *row: int) -> ComputeNode:
+    return ComputeNode(host, cell, Usage(*row[:3]), Usage(*row[3:]))
+
+
+def _migration(cell: str, uuid: str, *row: Any) -> Migration:
+    instance, kind, status, source, dest, old, new = row
+    return Migration(uuid, cell, instance, kind, status, source, dest, _usage(old), _usage(new))
+
+
+def _usage(flavor: str) -> Usage:
+    found = json.loads(flavor)
+    return Usage(found["vcpus"], found["ram"], found["disk"])
 
 
 def _guest(host: str, uuid: str, power: str, disks: str | None) -> Guest:

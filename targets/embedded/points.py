@@ -116,6 +116,47 @@ POINTS = {
     "service.is_up": _nova(
         "services:is_host_up", "api|conductor", "look whether a host's compute is up"
     ),
+    # Moves of servers between hosts and flavors.
+    "migration.save": _nova("migration:Migration.save", "*", "change a migration's record"),
+    "allocation.claim_first": _nova(
+        "allocations:claim_first", "*", "claim another host's resources for a server"
+    ),
+    "allocation.hand_over": _nova(
+        "allocations:hand_over", "*", "have a migration hold a server's resources"
+    ),
+    "allocation.give_back": _nova(
+        "allocations:give_back", "*", "have a server hold its migration's resources again"
+    ),
+    "conductor.migrate": _nova(
+        "conductor:Conductor.migrate_server", "conductor", "find a host for a move"
+    ),
+    "compute.prep_resize": _compute("resizing:_prep", "claim the new flavor at the destination"),
+    "compute.resize_instance": _compute("resizing:_migrate", "hand a server to its destination"),
+    "compute.finish_resize": _compute("resizing:_finish", "make the guest at the destination"),
+    "compute.confirm_resize": _compute("resizing:_confirm", "forget the guest at the source"),
+    "compute.revert_resize": _compute("resizing:_revert", "hand a server back to its source"),
+    "compute.finish_revert_resize": _compute(
+        "resizing:_finish_revert", "make the guest run again at the source"
+    ),
+    "compute.end_move": _compute("resizing:_end", "forget a server that stays on another host"),
+    "tracker.instance_claim": _compute("tracker:ResourceTracker.claim", "take a server for a host"),
+    "tracker.resize_claim": _compute(
+        "tracker:ResourceTracker.resize_claim", "claim the new flavor"
+    ),
+    "tracker.drop_move_claim": _compute(
+        "tracker:ResourceTracker.drop_move_claim_at_source",
+        "confirm a move, and give the old flavor back",
+    ),
+    "tracker.drop_move_claim_at_dest": _compute(
+        "tracker:ResourceTracker.drop_move_claim_at_dest",
+        "revert a move, and give the new flavor back",
+    ),
+    "tracker.end_move": _compute(
+        "tracker:ResourceTracker.end_move", "end a move, and give its flavor back"
+    ),
+    "tracker.update_available_resource": _compute(
+        "tracker:ResourceTracker.update_available_resource", "count anew what a host has in use"
+    ),
     # What a compute does to its host's hypervisor.
     "hypervisor.define": _compute("driver:Driver.define", "define a guest"),
     "hypervisor.start": _compute("driver:Driver.start", "start a guest"),

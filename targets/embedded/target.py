@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from chaos.errors import NotSettled, TargetError
 from chaos.operation import Scope
 from chaos.target import Limits, ServiceState
-from targets.cloud import operations
+from targets.cloud import moves, operations
 from targets.cloud.clean_up import clean_up
 from targets.cloud.client import Balancer, connect
 from targets.cloud.world import CloudWorld
@@ -40,6 +40,8 @@ from targets.reference.config import BUS_JOURNAL, bus_token
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
+VOCABULARY = (operations, moves)
+"""The modules that add to the catalogue of operations: it is enough to import them."""
 _PATIENCE_S = 0.2
 
 

@@ -65,11 +65,11 @@ def settled(target: Embedded) -> CloudWorld:
 
 
 def resources(world: CloudWorld) -> list[Any]:
-    """All records but those of the past."""
+    """All records but those of the past, and the hosts."""
     return [
         record
         for table in fields(world)
-        if table.name not in world.past
+        if table.name not in world.past | {"compute_nodes"}
         for record in getattr(world, table.name)
     ]
 

@@ -17,13 +17,16 @@ from targets.cloud.world import (
     Attachment,
     BlockDevice,
     CloudWorld,
+    ComputeNode,
     Guest,
     HostConnection,
     Instance,
     InstanceAction,
     InstanceMapping,
+    Migration,
     Notification,
     Port,
+    Usage,
     Volume,
 )
 
@@ -38,6 +41,7 @@ ALLOCATIONS = tuple(
 )
 CREATED = InstanceAction("req-1", "i1", "create", finished=True, result="Success")
 TOLD = Notification("cell1", 1, "req-1", "i1", "instance.create", "start", "host1")
+NODE = ComputeNode("host1", "cell1", has=Usage(4, 256, 8), used=Usage(1, 64, 1))
 GOOD = CloudWorld(
     instance_mappings=(InstanceMapping("i1", "cell1"),),
     instances=(VM,),
@@ -50,7 +54,24 @@ GOOD = CloudWorld(
     actions=(CREATED,),
     notifications=(TOLD, replace(TOLD, number=2, phase="end")),
     ports=(Port("p1", "i1", "host1", "ACTIVE"),),
+    compute_nodes=(NODE, replace(NODE, host="host2", used=Usage(0, 0, 0))),
 )
+OLD, NEW = Usage(1, 64, 1), Usage(2, 128, 2)
+MOVED = replace(VM, host="host2", vm_state="resized", vcpus=2, ram=128, disk=2)
+MOVE = Migration("m1", "cell1", "i1", "resize", "finished", "host1", "host2", OLD, NEW)
+RESIZED = replace(
+    GOOD,
+    instances=(MOVED,),
+    migrations=(MOVE,),
+    guests=(replace(GUEST, host="host2"), replace(GUEST, power="shutdown", disks=())),
+    allocations=(
+        *(replace(a, consumer="m1") for a in ALLOCATIONS),
+        *(replace(a, provider="host2", amount=2 * a.amount) for a in ALLOCATIONS),
+    ),
+    host_connections=(HostConnection("host2", "v1"),),
+    compute_nodes=(replace(NODE, used=OLD), replace(NODE, host="host2", used=NEW)),
+)
+"""The server has moved to the other host, and waits for its user's decision."""
 EMPTY = CloudWorld()
 
 
@@ -120,6 +141,39 @@ def story() -> Story:
 )
 def test_a_good_world_violates_nothing(item: Invariant) -> None:
     assert found(item, GOOD, history=story().history) == []
+    assert found(item, RESIZED, history=story().history) == []
+
+
+@pytest.mark.parametrize(
+    ("item", "wrong"),
+    [
+        (library.usage_tracked, {"migrations": ()}),
+        (library.usage_tracked, {"migrations": (replace(MOVE, status="confirmed"),)}),
+        (library.usage_tracked, {"instances": (replace(MOVED, host="host1"),)}),
+        (library.usage_tracked, {"compute_nodes": (replace(NODE, used=NEW),)}),
+        (library.usage_tracked, {"migrations": (replace(MOVE, source="host2"),)}),
+        (library.migrations_end, {"instances": (replace(MOVED, vm_state="active"),)}),
+        (library.migrations_end, {"migrations": (replace(MOVE, status="confirming"),)}),
+        (library.migrations_end, {"instances": (), "migrations": (MOVE,)}),
+        (library.allocations_match_instances, {"migrations": ()}),
+        (library.guests_match_instances, {"migrations": ()}),
+        (
+            library.guests_match_instances,
+            {"guests": (replace(GUEST, host="host2"), replace(GUEST, disks=()))},
+        ),
+        (library.guests_match_instances, {"guests": (replace(GUEST, power="shutdown"),)}),
+    ],
+)
+def test_a_move_that_is_not_as_it_should_be_is_seen(item: Invariant, wrong: dict[str, Any]) -> None:
+    assert found(item, replace(RESIZED, **wrong))
+
+
+def test_a_host_may_be_overbooked_only_by_servers_that_leave() -> None:
+    full = replace(NODE, has=Usage(1, 64, 1), used=Usage(2, 128, 2))
+    pair = (VM, replace(VM, uuid="i2", task_state="deleting"))
+    assert found(library.usage_tracked, CloudWorld(instances=pair, compute_nodes=(full,))) == []
+    stays = (VM, replace(VM, uuid="i2"))
+    assert found(library.usage_tracked, CloudWorld(instances=stays, compute_nodes=(full,)))
 
 
 @pytest.mark.parametrize(
@@ -395,5 +449,5 @@ def test_the_library_has_every_invariant_under_its_name() -> None:
     assert {*collect(library)} == {
         "instances-at-rest", "guests-match-instances", "allocations-match-instances",
         "attachments-match-block-devices", "volumes-survive", "deletes-fulfilled",
-        "no-server-error", "actions-are-told",
+        "no-server-error", "actions-are-told", "usage-tracked", "migrations-end",
     }  # fmt: skip

@@ -7,6 +7,8 @@ told nothing. Seen by *every action has an end* (11).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from targets.reference.nova import build_task
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance
@@ -15,9 +17,11 @@ from targets.reference.nova.states import Task, Vm
 _write = build_task._write_instance
 
 
-def _write_instance(request: BuildRequest, cell: str, node: str | None) -> None:
+def _write_instance(
+    request: BuildRequest, cell: str, node: str | None, alternates: Sequence[str] = ()
+) -> None:
     if node:
-        _write(request, cell, node)
+        _write(request, cell, node, alternates)
     else:
         Instance.create(cell, request, node, Vm.BUILDING, Task.SCHEDULING)
 

@@ -28,6 +28,8 @@ _TOLD = {
     "attach_interface": "interface_attach",
     "detach_interface": "interface_detach",
     "shelveOffload": "shelve_offload",
+    "confirmResize": "resize_confirm",
+    "revertResize": "resize_revert",
 }
 """What notifications call an action, where it is not the action's own name."""
 
@@ -90,6 +92,15 @@ class InstanceAction:
             _finish(connection, result, **own)
 
         return finish
+
+    @staticmethod
+    def ending(instance: str, action: str, result: str) -> Callable[[sa.Connection], None]:
+        """Return what records the end of every such action, whoever asked, in a transaction."""
+
+        def end(connection: sa.Connection) -> None:
+            _finish(connection, result, instance=instance, action=action)
+
+        return end
 
     @staticmethod
     def finish_all(cell: str, instance: str, result: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from targets.reference.client import Conflict, NotFound, ServiceClient
 
 _SERVICE = ServiceClient("placement", {"OpenStack-API-Version": "placement 1.39"})
 _NAMESPACE = uuid.UUID("4e8e5957-649f-477b-9e5b-f1f75b21c03c")
+
+CONCURRENT_UPDATE = "placement.concurrent_update"
 
 
 class NoValidHost(Exception):
@@ -20,6 +23,11 @@ def resources(vcpus: int, ram: int, disk: int) -> dict[str, int]:
     """Return a flavor as placement counts it; a class of which nothing is wanted is left out."""
     wanted = {"VCPU": vcpus, "MEMORY_MB": ram, "DISK_GB": disk}
     return {name: amount for name, amount in wanted.items() if amount}
+
+
+def of_flavor(flavor: Mapping[str, Any]) -> dict[str, int]:
+    """Return what a server of these columns needs, as placement counts it."""
+    return resources(flavor["vcpus"], flavor["ram"], flavor["disk"])
 
 
 def register_host(host: str, inventory: Mapping[str, int]) -> None:
@@ -63,6 +71,38 @@ def claim(
     return True
 
 
+def claim_first(
+    consumer: str, hosts: Sequence[str], wanted: Mapping[str, int], project_id: str, user_id: str
+) -> str:
+    """Give ``consumer`` what is ``wanted`` of the first of ``hosts`` that has it; return which.
+
+    What it holds of one of them it keeps; what it holds of another host goes with the same step.
+
+    Raises:
+        NoValidHost: none has it.
+    """
+    owner = {"project_id": project_id, "user_id": user_id}
+    left = list(hosts)
+    while left:
+        held = _held(consumer)
+        for host in hosts:
+            if _provider(host) in held["allocations"]:
+                return host
+        body = {
+            "allocations": {_provider(left[0]): {"resources": dict(wanted)}},
+            "consumer_generation": held.get("consumer_generation"),
+            **owner,
+        }
+        try:
+            _SERVICE.put(f"/allocations/{consumer}", body)
+        except Conflict as error:
+            if CONCURRENT_UPDATE not in str(error):
+                left.pop(0)  # it is full
+        else:
+            return left[0]
+    raise NoValidHost("No valid host was found. There are not enough hosts available.")
+
+
 def hosts_of(consumer: str) -> list[str]:
     """Name the hosts of which ``consumer`` holds something."""
     held = _SERVICE.get(f"/allocations/{consumer}")["allocations"]
@@ -76,6 +116,50 @@ def release(consumer: str) -> None:
     """Take everything from ``consumer``; one that holds nothing is no error."""
     with suppress(NotFound):
         _SERVICE.delete(f"/allocations/{consumer}")
+
+
+def hand_over(instance: str, migration: str) -> None:
+    """Have a migration hold what its instance holds, unless it does so already.
+
+    What the instance holds at its source stays held then, while it may claim another host.
+
+    Raises:
+        Conflict: somebody else has changed what either holds; ask again.
+    """
+    if not _held(migration)["allocations"]:
+        _move(instance, migration)
+
+
+def give_back(migration: str, instance: str) -> None:
+    """Have an instance hold what its migration holds, and nothing else; if it holds something.
+
+    Raises:
+        Conflict: somebody else has changed what either holds; ask again.
+    """
+    _move(migration, instance)
+
+
+def _move(giver: str, taker: str) -> None:
+    """Move everything from one consumer to another, as one step."""
+    held, has = _held(giver), _held(taker)
+    if not held["allocations"]:
+        return
+    owner = {"project_id": held["project_id"], "user_id": held["user_id"]}
+    moved = {key: {"resources": on["resources"]} for key, on in held["allocations"].items()}
+    body = {
+        giver: {
+            "allocations": {}, "consumer_generation": held["consumer_generation"], **owner
+        },
+        taker: {
+            "allocations": moved, "consumer_generation": has.get("consumer_generation"), **owner
+        },
+    }  # fmt: skip
+    _SERVICE.post("/allocations", body)
+
+
+def _held(consumer: str) -> dict[str, Any]:
+    found: dict[str, Any] = _SERVICE.get(f"/allocations/{consumer}")
+    return found
 
 
 def _provider(host: str) -> str:

@@ -20,8 +20,8 @@ It holds nothing, not even its volumes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-from targets.reference.bus import CallLost
 from targets.reference.client import BadRequest, NotFound
 from targets.reference.nova import allocations, databases, deletion, quotas, volumes
 from targets.reference.nova.action import InstanceAction, record_fault
@@ -30,13 +30,13 @@ from targets.reference.nova.block_device import BlockDevice, VolumeInUse
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.instance_mapping import InstanceMapping
+from targets.reference.nova.migration import flavor_of
 from targets.reference.nova.quotas import OverQuota
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, SchedulerRpc, retry_delay_s
 from targets.reference.nova.states import Power, Task, Vm
 
 LOG = logging.getLogger(__name__)
 LAST_ATTEMPT = 6
-NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
 
 
 def run(instance: str, attempt: int) -> None:
@@ -75,12 +75,14 @@ def resume() -> None:
 
 
 def _build(request: BuildRequest, attempt: int) -> None:
-    host, fault = None, "Build failed too often"
+    host: str | None = None
+    alternates: list[str] = []
+    fault = "Build failed too often"
     if attempt < LAST_ATTEMPT:
         try:
             # Once more, now that all who ask at one time are written down.
             quotas.check_instances(request.project_id, 0, request.vcpus, request.ram)
-            host = _claim_host(request, resumed=attempt > 0)
+            host, *alternates = _claim_host(request, resumed=attempt > 0)
         except (OverQuota, NoValidHost, BadRequest, NotFound) as error:
             LOG.warning("%s can not be built: %s", request.instance, error)
             fault = str(error)
@@ -93,37 +95,32 @@ def _build(request: BuildRequest, attempt: int) -> None:
         deletion.delete_while_booting(request.instance)
         return
     if host and cell == wanted:
-        _place(request, cell, host)
+        _place(request, cell, host, alternates)
     else:
         _give_up(request, cell, fault)
     BuildRequest.destroy(request.instance)
 
 
-def _claim_host(request: BuildRequest, resumed: bool) -> str:
+def _claim_host(request: BuildRequest, resumed: bool) -> list[str]:
+    """Claim a host; return it, and those to try when it refuses."""
     held = allocations.hosts_of(request.instance) if resumed else []
     if held:
-        return held[0]
+        return held
+    hosts = SchedulerRpc.select_hosts(request.vcpus, request.ram, request.disk)
     wanted = allocations.resources(request.vcpus, request.ram, request.disk)
-    for host in _select_hosts(request):
+    for number, host in enumerate(hosts):
         if allocations.claim(request.instance, host, wanted, request.project_id, request.user_id):
-            return host
-    for host in allocations.hosts_of(request.instance):
-        return host  # the last room was claimed for it by another conductor
-    raise NoValidHost(NO_VALID_HOST)
+            return hosts[number:]
+    held = allocations.hosts_of(request.instance)
+    if not held:
+        raise NoValidHost("No valid host was found. There are not enough hosts available.")
+    return held  # the last room was claimed for it by another conductor
 
 
-def _select_hosts(request: BuildRequest) -> list[str]:
-    while True:
-        try:
-            return SchedulerRpc.select_hosts(request)
-        except CallLost as error:
-            # Selecting changes nothing. The next call waits until a scheduler is there.
-            LOG.warning("asking for hosts again: %s", error)
-
-
-def _place(request: BuildRequest, cell: str, host: str) -> None:
+def _place(request: BuildRequest, cell: str, host: str, alternates: Sequence[str]) -> None:
     """Write the instance and its block devices, as far as they are not there yet."""
-    _write_instance(request, cell, host)
+    near = [other for other in alternates if databases.cell_of_host(other) == cell]
+    _write_instance(request, cell, host, near)
     reserved = volumes.attachments_of(request.instance) if request.devices else {}
     for device in request.devices:
         attachment = reserved.get(device.volume)
@@ -142,13 +139,15 @@ def _give_up(request: BuildRequest, cell: str, fault: str) -> None:
     _write_instance(request, cell, None)
     placed = Instance.get(cell, request.instance)
     if placed and placed.node:
-        placed.save(node=None, expected_task_state={Task.SCHEDULING})
+        placed.save(node=None, alternates=[], expected_task_state={Task.SCHEDULING})
     record_fault(cell, request.instance, fault)
 
 
-def _write_instance(request: BuildRequest, cell: str, node: str | None) -> None:
+def _write_instance(
+    request: BuildRequest, cell: str, node: str | None, alternates: Sequence[str] = ()
+) -> None:
     asked = InstanceAction.starting(request.instance, "create")
-    Instance.create(cell, request, node, Vm.BUILDING, Task.SCHEDULING, also=asked)
+    Instance.create(cell, request, node, Vm.BUILDING, Task.SCHEDULING, alternates, asked)
 
 
 def _finish(instance: str) -> None:
@@ -161,7 +160,27 @@ def _finish(instance: str) -> None:
         return None
     if placed.node:
         return ComputeRpc.build(placed)
+    if placed.alternates:
+        return _reschedule(placed)
     return _bury(placed)
+
+
+def _reschedule(instance: Instance) -> None:
+    """Choose another host for an instance that its node has refused."""
+    wanted = allocations.of_flavor(flavor_of(instance))
+    owner = (instance.project_id, instance.user_id)
+    try:
+        host = allocations.claim_first(instance.uuid, instance.alternates, wanted, *owner)
+    except NoValidHost as error:
+        record_fault(instance.cell, instance.uuid, str(error))
+        return _bury(instance)
+    rest = instance.alternates[instance.alternates.index(host) + 1 :]
+    try:
+        chosen = instance.save(node=host, alternates=rest, expected_task_state={Task.SCHEDULING})
+    except (InstanceNotFound, UnexpectedTaskState):
+        allocations.release(instance.uuid)  # its delete may have been faster than the claim
+        raise
+    return ComputeRpc.build(chosen)
 
 
 def _bury(instance: Instance) -> None:
@@ -170,6 +189,10 @@ def _bury(instance: Instance) -> None:
     for attachment in volumes.attachments_of(instance.uuid).values():
         volumes.delete_attachment(attachment)
     allocations.release(instance.uuid)
-    buried = {"vm_state": Vm.ERROR, "power_state": Power.NOSTATE, "task_state": None}
-    over = InstanceAction.finishing_all(instance.uuid, "Error")
-    instance.save(**buried, expected_task_state={Task.SCHEDULING}, also=over)
+    instance.save(
+        vm_state=Vm.ERROR,
+        power_state=Power.NOSTATE,
+        task_state=None,
+        expected_task_state={Task.SCHEDULING},
+        also=InstanceAction.finishing_all(instance.uuid, "Error"),
+    )

@@ -1,14 +1,22 @@
 """Conductor: brings an accepted server into a cell and hands it to a compute.
 
 There may be any number of them. They share a queue, keep nothing in memory, and none of them knows
-of the others: see :mod:`.build_task` for what keeps two from doing the same thing twice.
+of the others: see :mod:`.build_task` and :mod:`.migrate_task` for what keeps two from doing the
+same thing twice.
 """
 
 from __future__ import annotations
 
 from targets.reference import config, context, tokens
 from targets.reference.bus import RpcServer
-from targets.reference.nova import build_task, databases, process, services, settings
+from targets.reference.nova import (
+    build_task,
+    databases,
+    migrate_task,
+    process,
+    services,
+    settings,
+)
 from targets.reference.nova.rpc import bus
 
 
@@ -19,10 +27,15 @@ class Conductor:
         """Carry out a build request, or give back what there is of one that was deleted."""
         build_task.run(instance, attempt)
 
+    def migrate_server(self, cell: str, migration: str, attempt: int = 0) -> None:
+        """Find a host for a server that is to be moved, and have it claimed there."""
+        migrate_task.run(cell, migration, attempt)
+
     def recover(self) -> None:
-        """Take up every build that stopped half-way."""
+        """Take up every build and every move that stopped half-way."""
         with context.use(tokens.service_context(context.current_request_id() or "")):
             build_task.resume()
+            migrate_task.resume()
 
 
 def main() -> None:

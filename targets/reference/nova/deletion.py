@@ -15,6 +15,7 @@ from targets.reference.nova import (
     ports,
     services,
     settings,
+    usage,
     volumes,
 )
 from targets.reference.nova.action import InstanceAction
@@ -22,6 +23,7 @@ from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.instance_mapping import InstanceMapping
+from targets.reference.nova.migration import Migration
 from targets.reference.nova.rpc import ComputeRpc
 from targets.reference.nova.states import ALLOW_SOFT_DELETE, Task
 from targets.reference.policy import owns
@@ -145,8 +147,10 @@ def remove_unhosted(instance: Instance) -> None:
     release_volumes(instance)
     give_back_reservations(instance.uuid)
     images.forget_of(instance)
+    for migration in Migration.find(instance.cell, instance=instance.uuid):
+        allocations.release(migration.uuid)
     allocations.release(instance.uuid)
-    instance.destroy()
+    instance.destroy(usage.forget(instance))
 
 
 def remove_from_down_host(instance: Instance, host: str) -> None:
@@ -156,10 +160,14 @@ def remove_from_down_host(instance: Instance, host: str) -> None:
     up; so either it finds this one deleted, or it is up by the end of this and is told.
     """
     LOG.info("deleting %s here, as %s is down", instance.uuid, host)
+    migration = Migration.of_instance(instance.cell, instance.uuid)
     ports.release(instance.uuid, instance.requested_networks)
     remove_unhosted(instance)
     if services.is_listening(host):
         ComputeRpc.terminate(instance)
+    if migration:
+        for other in migration.hosts - {host}:
+            ComputeRpc.end_move(other, migration.uuid)
 
 
 def release_volumes(instance: Instance) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,9 +37,10 @@ Step = Callable[[sa.Connection], None]
 class Instance:
     """One version of the record; ``save`` returns the next. ``ram`` in MiB, ``disk`` in GiB.
 
-    ``node`` is the host that the scheduler chose, ``host`` the one that claimed it. ``ports`` are
-    the ids and addresses of its network ports. ``system_metadata`` is what operations that take
-    several steps keep for the next one, under names of their own.
+    ``node`` is the host that the scheduler chose, ``alternates`` are those to try when it refuses,
+    and ``host`` is the one that claimed it. ``ports`` are the ids and addresses of its network
+    ports. ``system_metadata`` is what operations that take several steps keep for the next one,
+    under names of their own.
     """
 
     cell: str
@@ -59,6 +60,7 @@ class Instance:
     requested_networks: list[str]
     ports: list[dict[str, str]]
     node: str | None
+    alternates: list[str]
     host: str | None
     vm_state: Vm
     task_state: Task | None
@@ -95,6 +97,7 @@ class Instance:
         node: str | None,
         vm_state: Vm,
         task_state: Task | None,
+        alternates: Sequence[str] = (),
         also: Step | None = None,
     ) -> Instance | None:
         """Write the record of what ``request`` asked for; None when there was one before."""
@@ -116,6 +119,7 @@ class Instance:
             "requested_networks": list(request.requested_networks),
             "ports": [],
             "node": node,
+            "alternates": list(alternates),
             "vm_state": vm_state,
             "task_state": task_state,
             "power_state": Power.NOSTATE,
@@ -133,14 +137,14 @@ class Instance:
         return _from_row(cell, row)
 
     @staticmethod
-    def claim(cell: str, uuid: str, host: str) -> Instance | None:
+    def claim(cell: str, uuid: str, host: str, also: Step | None = None) -> Instance | None:
         """Take the instance for ``host``, to which it was given.
 
         None when it is taken, given up, being deleted, or gone.
         """
         given = {"node": host, "host": None, "task_state": Task.SCHEDULING, "deleted_at": None}
         statement = INSTANCES.update().filter_by(uuid=uuid, **given)
-        return _change(cell, statement, {"host": host, "task_state": Task.NETWORKING})
+        return _change(cell, statement, {"host": host, "task_state": Task.NETWORKING}, also)
 
     def save(
         self,

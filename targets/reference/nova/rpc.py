@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any
 
 from targets.reference import config
-from targets.reference.bus import Bus, RpcClient
-from targets.reference.nova.build_request import BuildRequest
+from targets.reference.bus import Bus, CallLost, RpcClient
 from targets.reference.nova.instance import Instance
 
+LOG = logging.getLogger(__name__)
 RETRY_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses before work that failed is tried again; then every two seconds."""
 
@@ -41,6 +42,12 @@ class ConductorRpc:
         _client("conductor").cast("", "build_instance", delay_s=delay_s, **arguments)
 
     @staticmethod
+    def migrate_server(cell: str, migration: str, attempt: int = 0, delay_s: float = 0.0) -> None:
+        """Have a host found for a server that is to be moved."""
+        arguments = {"cell": cell, "migration": migration, "attempt": attempt}
+        _client("conductor").cast("", "migrate_server", delay_s=delay_s, **arguments)
+
+    @staticmethod
     def recover() -> None:
         """Have every build that stopped half-way taken up again."""
         _client("conductor").cast("", "recover")
@@ -50,15 +57,16 @@ class SchedulerRpc:
     """Calls the scheduler."""
 
     @staticmethod
-    def select_hosts(request: BuildRequest) -> list[str]:
-        """Name the hosts that have room for a server, the best first.
-
-        Raises:
-            CallLost: the scheduler died meanwhile; nothing was changed, so ask again.
-        """
-        flavor = {"vcpus": request.vcpus, "ram": request.ram, "disk": request.disk}
-        hosts: list[str] = _client("scheduler").call("", "select_hosts", **flavor)
-        return hosts
+    def select_hosts(vcpus: int, ram: int, disk: int) -> list[str]:
+        """Name the hosts that have room for a server, the best first."""
+        flavor = {"vcpus": vcpus, "ram": ram, "disk": disk}
+        while True:
+            try:
+                hosts: list[str] = _client("scheduler").call("", "select_hosts", **flavor)
+                return hosts
+            except CallLost as error:
+                # Selecting changes nothing. The next call waits until a scheduler is there.
+                LOG.warning("asking for hosts again: %s", error)
 
 
 class ComputeRpc:
@@ -128,6 +136,47 @@ class ComputeRpc:
     def detach_volume(instance: Instance, device: str) -> None:
         """Have a block device disconnected."""
         _cast(instance.host, "detach_volume", instance, device=device)
+
+    @staticmethod
+    def prep_resize(host: str, migration: str) -> None:
+        """Have the new flavor of a server claimed on the host that was chosen for it."""
+        _client("compute").cast(host, "prep_resize", migration=migration)
+
+    @staticmethod
+    def resize_instance(host: str, migration: str) -> None:
+        """Have the guest shut down, and the record handed to the new host."""
+        _client("compute").cast(host, "resize_instance", migration=migration)
+
+    @staticmethod
+    def finish_resize(host: str, migration: str) -> None:
+        """Have the guest made on its new host."""
+        _client("compute").cast(host, "finish_resize", migration=migration)
+
+    @staticmethod
+    def confirm_resize(host: str, migration: str) -> None:
+        """Have the source forget a server that stays where it has moved to."""
+        _client("compute").cast(host, "confirm_resize", migration=migration)
+
+    @staticmethod
+    def revert_resize(host: str, migration: str) -> None:
+        """Have the destination give a server back."""
+        _client("compute").cast(host, "revert_resize", migration=migration)
+
+    @staticmethod
+    def finish_revert_resize(host: str, migration: str) -> None:
+        """Have the guest run again where it came from."""
+        _client("compute").cast(host, "finish_revert_resize", migration=migration)
+
+    @staticmethod
+    def end_move(host: str, migration: str) -> None:
+        """Have a host forget a server that is on another one and stays there, or is deleted."""
+        _client("compute").cast(host, "end_move", migration=migration)
+
+    @staticmethod
+    def resume_move(host: str, migration: str, attempt: int = 0, delay_s: float = 0.0) -> None:
+        """Have a move looked at again, of which a step failed or a message may be lost."""
+        arguments = {"migration": migration, "attempt": attempt}
+        _client("compute").cast(host, "resume_move", delay_s=delay_s, **arguments)
 
     @staticmethod
     def recover(instance: str, host: str, attempt: int, delay_s: float) -> None:

@@ -15,6 +15,7 @@ class Vm(StrEnum):
     SHELVED = "shelved"
     SHELVED_OFFLOADED = "shelved_offloaded"
     SOFT_DELETED = "soft-delete"
+    RESIZED = "resized"
     ERROR = "error"
     DELETED = "deleted"
 
@@ -50,6 +51,12 @@ class Task(StrEnum):
     UNSHELVING = "unshelving"
     SOFT_DELETING = "soft-deleting"
     RESTORING = "restoring"
+    RESIZE_PREP = "resize_prep"
+    RESIZE_MIGRATING = "resize_migrating"
+    RESIZE_MIGRATED = "resize_migrated"
+    RESIZE_FINISH = "resize_finish"
+    RESIZE_CONFIRMING = "resize_confirming"
+    RESIZE_REVERTING = "resize_reverting"
     DELETING = "deleting"
 
 
@@ -91,6 +98,10 @@ SOFT_REBOOT_TASKS = frozenset({Task.REBOOTING, Task.REBOOT_PENDING, Task.REBOOT_
 HARD_REBOOT_TASKS = frozenset(
     {Task.REBOOTING_HARD, Task.REBOOT_PENDING_HARD, Task.REBOOT_STARTED_HARD}
 )
+RESIZE_TASKS = frozenset(
+    {Task.RESIZE_PREP, Task.RESIZE_MIGRATING, Task.RESIZE_MIGRATED, Task.RESIZE_FINISH}
+)
+MOVE_TASKS = RESIZE_TASKS | {Task.RESIZE_CONFIRMING, Task.RESIZE_REVERTING}
 ALLOW_SOFT_REBOOT = frozenset({Vm.ACTIVE})
 ALLOW_HARD_REBOOT = frozenset({Vm.ACTIVE, Vm.STOPPED, Vm.PAUSED, Vm.ERROR})
 ALLOW_SOFT_DELETE = frozenset({Vm.ACTIVE, Vm.STOPPED, Vm.PAUSED, Vm.ERROR})

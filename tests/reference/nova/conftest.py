@@ -16,7 +16,7 @@ from chaos.failpoints.controller import Arm, Controller, Hit
 from chaos.operation import OperationIndeterminate, Scope
 from chaos.point import When
 from chaos.target import Instrumentation
-from targets.cloud.world import CloudWorld
+from targets.cloud.world import CloudWorld, Usage
 from targets.embedded.target import Embedded
 
 DEADLINE_S = 10.0
@@ -75,9 +75,11 @@ class Cloud:
         return self.target.observe()
 
     def left_over(self) -> list[Any]:
-        """What is left in the settled world."""
+        """What is left in the settled world, beside the hosts themselves."""
         world = self.settled()
-        tables = [table.name for table in fields(world) if table.name not in world.past]
+        assert {node.used for node in world.compute_nodes} == {Usage(0, 0, 0)}
+        always = world.past | {"compute_nodes"}
+        tables = [table.name for table in fields(world) if table.name not in always]
         return [record for table in tables for record in getattr(world, table)]
 
 

@@ -22,6 +22,7 @@ from targets.reference.nova.api.servers import (
     instance_actions,
     locking,
     metadata,
+    moves,
     power,
     rebuild,
     snapshots,
@@ -49,7 +50,7 @@ RESOURCES = (
     quota_sets,
     server_groups,
 )
-SERVER_ACTIONS = (consoles, locking, power, rebuild, snapshots, soft_delete)
+SERVER_ACTIONS = (consoles, locking, moves, power, rebuild, snapshots, soft_delete)
 """The modules that add to the table of ``servers.actions``: it is enough to import them."""
 
 

@@ -8,10 +8,13 @@ from targets.reference.database import utc_now
 from targets.reference.nova import allocations, deletion, images, ports
 from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.block_device import BlockDevice
-from targets.reference.nova.compute import devices
-from targets.reference.nova.compute.host import Host
+from targets.reference.nova.compute import devices, resizing
+from targets.reference.nova.compute.host import GoesOn, Host
 from targets.reference.nova.instance import Instance
+from targets.reference.nova.migration import Migration
+from targets.reference.nova.rpc import ConductorRpc
 from targets.reference.nova.states import Power, Task, Vm
+from targets.reference.nova.usage import ComputeResourcesUnavailable
 
 LOG = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ class Builder:
     def build(self, instance: str) -> None:
         """Make ports, volumes and the guest of an instance that nobody has claimed yet."""
         with self._host.working_on(instance, "create"):
-            claimed = self._host.tracker.claim(instance)
+            claimed = claim(self._host, instance)
             if claimed is None:
                 LOG.info("%s is not to be built any more", instance)
                 return
@@ -54,9 +57,29 @@ def begin(host: Host, instance: Instance, give_up: bool) -> None:
     if give_up:
         abandon(host, instance, "the host could not claim it")
         InstanceAction.finish(host.cell, instance.uuid, "create", "Error")
-    elif claimed := host.tracker.claim(instance.uuid):
+    elif claimed := claim(host, instance.uuid):
         build(host, claimed)
         InstanceAction.finish(host.cell, instance.uuid, "create")
+
+
+def claim(host: Host, instance: str) -> Instance | None:
+    """Take an instance for this host; None when that is not possible any more.
+
+    Raises:
+        GoesOn: there is no room for it, and another host is to be chosen.
+    """
+    try:
+        return host.tracker.claim(instance)
+    except ComputeResourcesUnavailable as error:
+        _refuse(host, instance)
+        raise GoesOn(f"{instance} is to be built elsewhere: {error}") from error
+
+
+def _refuse(host: Host, instance: str) -> None:
+    refused = host.get(instance)
+    if refused.host is None and refused.node == host.name:
+        refused.save(node=None, expected_task_state={Task.SCHEDULING})
+        ConductorRpc.build_instance(instance, attempt=1)
 
 
 def build(host: Host, instance: Instance) -> None:
@@ -105,15 +128,26 @@ def abandon(host: Host, instance: Instance, why: str) -> None:
 
 
 def terminate(host: Host, instance: Instance) -> None:
-    """Give back everything that hangs on an instance, then delete its record."""
+    """Give back everything that hangs on an instance, then delete its record.
+
+    Raises:
+        GoesOn: another host has something of it yet, and calls again when it has no more.
+    """
+    move = Migration.of_instance(host.cell, instance.uuid)
+    if move and resizing.still_elsewhere(host, move):
+        raise GoesOn(f"{instance.uuid} has left something on another host")
     host.driver.destroy(instance.uuid)
     ports.release(instance.uuid, instance.requested_networks)
     for device in devices_to_release(instance):
         devices.disconnect(host, device)
         deletion.end_volume(device)
     images.forget_of(instance)
+    for migration in Migration.find(host.cell, instance=instance.uuid):
+        allocations.release(migration.uuid)
     allocations.release(instance.uuid)
     host.tracker.destroy(instance)
+    if move:
+        resizing.tell_others(host, move)
 
 
 def devices_to_release(instance: Instance) -> list[BlockDevice]:

@@ -9,8 +9,9 @@ from targets.reference.client import BadRequest, NotFound
 from targets.reference.nova import deletion, reservations, volumes
 from targets.reference.nova.action import record_fault
 from targets.reference.nova.block_device import BlockDevice, DeviceState
-from targets.reference.nova.compute.host import Host
+from targets.reference.nova.compute.host import GoesOn, Host
 from targets.reference.nova.instance import Instance, InstanceNotFound
+from targets.reference.nova.rpc import ComputeRpc
 
 LOG = logging.getLogger(__name__)
 
@@ -26,13 +27,21 @@ class Devices:
         with self._host.working_on(instance, "attach_volume"):
             found = BlockDevice.get(self._host.cell, device)
             if found and found.state == DeviceState.ATTACHING:
-                attach_or_forget(self._host, self._host.get(instance), found)
+                owner = self._host.get(instance)
+                if owner.host != self._host.name:
+                    ComputeRpc.attach_volume(owner, device)
+                    raise GoesOn(f"{instance} has moved to {owner.host}")
+                attach_or_forget(self._host, owner, found)
 
     def detach_volume(self, instance: str, device: str) -> None:
         """Disconnect a block device, and give its volume back."""
         with self._host.working_on(instance, "detach_volume"):
             found = BlockDevice.get(self._host.cell, device)
             if found:
+                owner = self._host.get(instance)
+                if owner.host != self._host.name:
+                    ComputeRpc.detach_volume(owner, device)
+                    raise GoesOn(f"{instance} has moved to {owner.host}")
                 detach(self._host, found)
 
 
@@ -73,6 +82,13 @@ def disconnect(host: Host, device: BlockDevice) -> None:
     with users_of(host, device.volume):
         _disconnect(host, device.instance, device.volume, device.attachment)
         deletion.give_back(device)
+
+
+def leave(host: Host, instance: Instance) -> None:
+    """Take an instance's volumes from its guest here; they stay its own, on another host."""
+    for device in BlockDevice.find(host.cell, instance=instance.uuid):
+        with users_of(host, device.volume):
+            _disconnect(host, instance.uuid, device.volume, device.attachment)
 
 
 def remove_guest(host: Host, uuid: str) -> None:

@@ -23,6 +23,10 @@ from targets.reference.nova.states import Task
 LOG = logging.getLogger(__name__)
 
 
+class GoesOn(Exception):
+    """What was asked is not done yet: somebody else works on it, and calls again."""
+
+
 class Host:
     """One host: where it is, the compute's hands there, and what its instances use."""
 
@@ -44,6 +48,8 @@ class Host:
             try:
                 ActionEvent.begin(self.cell, instance, action, self.name)
                 yield
+            except GoesOn as why:
+                LOG.info("%s goes on later: %s", action, why)
             except (InstanceNotFound, UnexpectedTaskState) as conflict:
                 LOG.info("%s of %s stops: %s", action, instance, conflict)
                 InstanceAction.finish(self.cell, instance, action, "Error")

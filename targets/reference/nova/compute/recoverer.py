@@ -16,8 +16,9 @@ from targets.reference.nova.compute import (
     snapshots,
     soft_delete,
 )
-from targets.reference.nova.compute.host import Host
+from targets.reference.nova.compute.host import GoesOn, Host
 from targets.reference.nova.compute.recovery import Recovery, decide
+from targets.reference.nova.compute.resizing import Resizer
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
 from targets.reference.nova.states import Power, Reboot, Vm
@@ -45,7 +46,7 @@ class Recoverer:
                     recover(host, found, give_up=attempt >= LAST_ATTEMPT)
                 elif found and building.is_to_be_built(host, found):
                     building.begin(host, found, give_up=attempt >= LAST_ATTEMPT)
-            except (InstanceNotFound, UnexpectedTaskState) as conflict:
+            except (GoesOn, InstanceNotFound, UnexpectedTaskState) as conflict:
                 LOG.warning("recovery of %s stops: %s", instance, conflict)
             except Exception:
                 LOG.exception("recovery of %s failed, attempt %d", instance, attempt)
@@ -56,6 +57,7 @@ class Recoverer:
         host = self._host
         for instance in Instance.find(host.cell, host=host.name):
             self.recover(instance.uuid)
+        Resizer(host).resume_moves()
         for unclaimed in Instance.find(host.cell, node=host.name, host=None):
             # The call to build it may be lost. The conductor knows whether it shall be built.
             ConductorRpc.build_instance(unclaimed.uuid, attempt=1)
@@ -79,6 +81,8 @@ def recover(host: Host, instance: Instance, give_up: bool) -> None:
         "%s is %s, task %s: %s",
         instance.uuid, instance.vm_state, instance.task_state, decision.name,
     )  # fmt: skip
+    if decision == Recovery.MOVE:
+        return None
     if give_up and decision not in (Recovery.DELETE, Recovery.ABANDON_BUILD):
         record_fault(host.cell, instance.uuid, f"recovery failed: {decision.name}")
         instance.save(vm_state=Vm.ERROR, task_state=None, expected_task_state={instance.task_state})

@@ -14,6 +14,7 @@ from targets.reference.nova.states import (
     ALLOW_SOFT_REBOOT,
     BUILD_TASKS,
     HARD_REBOOT_TASKS,
+    MOVE_TASKS,
     REBUILD_TASKS,
     SNAPSHOT_TASKS,
     SOFT_REBOOT_TASKS,
@@ -25,9 +26,10 @@ from targets.reference.nova.states import (
 
 
 class Recovery(Enum):
-    """What to do."""
+    """What to do; a move goes on by itself (see :mod:`.resizing`)."""
 
     LEAVE = auto()
+    MOVE = auto()
     DELETE = auto()
     ABANDON_BUILD = auto()
     REBOOT_SOFT = auto()
@@ -65,6 +67,8 @@ def decide(task_state: Task | None, vm_state: Vm, power_state: Power) -> Recover
     """Return what to do with an instance of this host."""
     if task_state == Task.DELETING:
         return Recovery.DELETE
+    if task_state in MOVE_TASKS:
+        return Recovery.MOVE
     if vm_state == Vm.BUILDING or task_state in BUILD_TASKS:
         return Recovery.ABANDON_BUILD
     if task_state in REBUILD_TASKS:

@@ -10,6 +10,7 @@ from targets.reference import config, context, tokens
 from targets.reference.bus import RpcServer
 from targets.reference.client import Unreachable
 from targets.reference.nova import databases, process, services
+from targets.reference.nova.compute import upkeep
 from targets.reference.nova.compute.building import Builder
 from targets.reference.nova.compute.devices import Devices
 from targets.reference.nova.compute.driver import Driver
@@ -18,6 +19,7 @@ from targets.reference.nova.compute.periodic import PeriodicTasks
 from targets.reference.nova.compute.power import PowerSwitch
 from targets.reference.nova.compute.rebuilding import Rebuilder
 from targets.reference.nova.compute.recoverer import Recoverer
+from targets.reference.nova.compute.resizing import Resizer
 from targets.reference.nova.compute.snapshots import Photographer
 from targets.reference.nova.compute.soft_delete import SoftDeleter
 from targets.reference.nova.compute.tracker import ResourceTracker
@@ -25,8 +27,10 @@ from targets.reference.nova.rpc import bus
 
 LOG = logging.getLogger(__name__)
 
+UPKEEP = (upkeep,)
+"""Modules that add periodic tasks, and nothing else: it is enough to import them."""
 OPERATIONS = (
-    Builder, PowerSwitch, Devices, Photographer, Rebuilder, SoftDeleter, PeriodicTasks
+    Builder, PowerSwitch, Devices, Photographer, Rebuilder, Resizer, SoftDeleter, PeriodicTasks
 )  # fmt: skip
 """What a compute can be asked to do over the bus, beside looking at an instance again."""
 

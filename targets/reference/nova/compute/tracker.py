@@ -1,4 +1,8 @@
-"""Resource tracker: how much of a host its instances use."""
+"""Resource tracker: how much of a host its instances use.
+
+Whatever changes the host's usage, and the record of it, happens under the semaphore, as one step:
+a periodic task that counts anew finds it done, or not begun (LP#1879878).
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,19 @@ import os
 import threading
 from typing import Any
 
-import sqlalchemy as sa
-
 from targets.reference.client import Unreachable
 from targets.reference.nova import allocations, databases
-from targets.reference.nova.instance import Instance
+from targets.reference.nova.instance import Instance, Step
+from targets.reference.nova.migration import IN_PROGRESS, Migration, MoveStatus
+from targets.reference.nova.states import Task
 from targets.reference.nova.tables import COMPUTE_NODES
+from targets.reference.nova.usage import RESOURCES, count, fits, forget, together
 
 LOG = logging.getLogger(__name__)
 
 
 class ResourceTracker:
-    """Keeps the host's record equal to the sum of its instances.
-
-    Whatever changes that sum happens under the semaphore, together with the record.
-    """
+    """Claims and gives back what instances and their moves use of one host."""
 
     def __init__(self, cell: str, host: str) -> None:
         self._cell = cell
@@ -30,54 +32,107 @@ class ResourceTracker:
 
     def register(self) -> None:
         """Make the host known, in its cell and to placement."""
-        has = {"vcpus": _inventory("VCPUS", 16), "ram": _inventory("RAM_MB", 32768),
-               "disk": _inventory("DISK_GB", 500)}  # fmt: skip
+        has = _inventory()
         with databases.cell(self._cell).transaction() as connection:
             connection.execute(COMPUTE_NODES.delete().filter_by(host=self._host))
-            row = {"host": self._host, "vcpus_used": 0, "ram_used": 0, "disk_used": 0, **has}
+            row = {"host": self._host, **{f"{name}_used": 0 for name in RESOURCES}, **has}
             connection.execute(COMPUTE_NODES.insert(), row)
-        self.update()
+            count(self._host)(connection)
         try:
             allocations.register_host(self._host, allocations.resources(**has))
         except Unreachable as error:
             LOG.warning("placement is not told of %s now: %s", self._host, error)
 
     def claim(self, instance: str) -> Instance | None:
-        """Take an instance for this host; None when that is not possible any more."""
+        """Take an instance for this host; None when that is not possible any more.
+
+        Raises:
+            ComputeResourcesUnavailable: there is no room for it.
+        """
         with self._semaphore:
-            claimed = Instance.claim(self._cell, instance, self._host)
-            if claimed:
-                self._update()
-            return claimed
+            also = self._counted(fits(self._host))
+            return Instance.claim(self._cell, instance, self._host, also)
+
+    def resize_claim(self, instance: Instance, migration: Migration) -> Instance:
+        """Take what an instance will use here once it has moved.
+
+        Raises:
+            ComputeResourcesUnavailable: there is no room for it.
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it is not to be moved any more.
+        """
+        with self._semaphore:
+            mine = migration.changing({MoveStatus.PRE_MIGRATING}, dest_compute=self._host)
+            return instance.save(
+                expected_task_state={Task.RESIZE_PREP}, also=self._counted(mine, fits(self._host))
+            )
+
+    def drop_move_claim_at_source(self, instance: Instance, migration: Migration) -> None:
+        """Give back the old flavor of an instance that stays where it has moved to.
+
+        Raises:
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it does not stay.
+        """
+        with self._semaphore:
+            self._confirm(instance, migration)
+
+    def _confirm(self, instance: Instance, migration: Migration) -> None:
+        over = migration.changing({MoveStatus.CONFIRMING}, status=MoveStatus.CONFIRMED)
+        instance.save(expected_task_state={Task.RESIZE_CONFIRMING}, also=self._counted(over))
+
+    def drop_move_claim_at_dest(self, instance: Instance, migration: Migration) -> Instance:
+        """Give an instance back to the host that it came from, and what it had here.
+
+        Raises:
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it does not go back.
+        """
+        with self._semaphore:
+            over = migration.changing({MoveStatus.REVERTING}, status=MoveStatus.REVERTED)
+            return instance.save(
+                expected_task_state={Task.RESIZE_REVERTING},
+                host=migration.source_compute,
+                node=migration.source_compute,
+                **migration.old_flavor,
+                also=self._counted(over),
+            )
+
+    def end_move(self, migration: Migration, status: MoveStatus) -> None:
+        """Give back what this host has of an instance that is on another one.
+
+        Raises:
+            MoveConflict: the move is over.
+        """
+        with self._semaphore, databases.cell(self._cell).transaction() as connection:
+            self._counted(migration.changing(IN_PROGRESS, status=status))(connection)
 
     def destroy(self, instance: Instance) -> None:
         """Delete an instance's record; the host has its resources again."""
         with self._semaphore:
-            instance.destroy()
-            self._update()
+            instance.destroy(forget(instance))
 
     def disown(self, instance: Instance, **changes: Any) -> None:
         """Save an instance as one that is on no host."""
         with self._semaphore:
-            instance.save(expected_task_state={instance.task_state}, host=None, **changes)
-            self._update()
+            expected = {instance.task_state}
+            instance.save(expected_task_state=expected, host=None, also=self._counted(), **changes)
 
     def update(self) -> None:
-        """Count anew what the instances use; the periodic task."""
-        with self._semaphore:
-            self._update()
+        """Count anew what is used."""
+        with self._semaphore, databases.cell(self._cell).transaction() as connection:
+            count(self._host)(connection)
 
-    def _update(self) -> None:
-        here = Instance.find(self._cell, host=self._host)
-        used = {
-            "vcpus_used": sum(instance.vcpus for instance in here),
-            "ram_used": sum(instance.ram for instance in here),
-            "disk_used": sum(instance.disk for instance in here),
-        }
-        change = sa.update(COMPUTE_NODES).filter_by(host=self._host).values(**used)
-        with databases.cell(self._cell).transaction() as connection:
-            connection.execute(change)
+    def update_available_resource(self) -> None:
+        """Count anew what is used, and tell placement what there is; the periodic task."""
+        self.update()
+        allocations.register_host(self._host, allocations.resources(**_inventory()))
+
+    def _counted(self, *steps: Step) -> Step:
+        return together(*steps, count(self._host))
 
 
-def _inventory(name: str, otherwise: int) -> int:
-    return int(os.environ.get(f"REFERENCE_{name}", otherwise))
+def _inventory() -> dict[str, int]:
+    """Return what the host has, from ``REFERENCE_VCPUS``, ``…_RAM_MB`` and ``…_DISK_GB``."""
+    names = {"vcpus": ("VCPUS", 16), "ram": ("RAM_MB", 32768), "disk": ("DISK_GB", 500)}
+    return {
+        name: int(os.environ.get(f"REFERENCE_{variable}", otherwise))
+        for name, (variable, otherwise) in names.items()
+    }

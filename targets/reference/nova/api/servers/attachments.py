@@ -13,7 +13,7 @@ from targets.reference.nova.block_device import BlockDevice, DeviceState, Volume
 from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance, InstanceNotFound
 from targets.reference.nova.rpc import ComputeRpc
-from targets.reference.nova.states import Task, Vm
+from targets.reference.nova.states import MOVE_TASKS, Task, Vm
 from targets.reference.schema import Schema, read_body
 from targets.reference.web import HttpError, Reply, Request, not_found
 
@@ -178,7 +178,8 @@ def resume() -> None:
 def _ready(server_id: str, action: str) -> Instance:
     instance = lookup.get_placed(server_id)
     lookup.see_that_it_is_not_locked(instance)
-    if instance.vm_state not in (Vm.ACTIVE, Vm.STOPPED) or instance.task_state == Task.DELETING:
+    busy = instance.task_state in MOVE_TASKS | {Task.DELETING}
+    if instance.vm_state not in (Vm.ACTIVE, Vm.STOPPED, Vm.RESIZED) or busy:
         raise HttpError(
             409,
             f"Cannot '{action}' instance {server_id} while it is in vm_state {instance.vm_state},"

@@ -20,6 +20,7 @@ from targets.reference.nova.states import (
     ALLOW_HARD_REBOOT,
     HARD_REBOOT_TASKS,
     REBUILD_TASKS,
+    RESIZE_TASKS,
     SOFT_REBOOT_TASKS,
     Power,
     Task,
@@ -35,6 +36,7 @@ _STATUS = {
     Vm.SHELVED: "SHELVED",
     Vm.SHELVED_OFFLOADED: "SHELVED_OFFLOADED",
     Vm.SOFT_DELETED: "SOFT_DELETED",
+    Vm.RESIZED: "VERIFY_RESIZE",
     Vm.ERROR: "ERROR",
     Vm.DELETED: "DELETED",
 }
@@ -48,6 +50,10 @@ def status(vm_state: Vm, task_state: Task | None) -> str:
         return "HARD_REBOOT"
     if vm_state in (Vm.ACTIVE, Vm.STOPPED, Vm.ERROR) and task_state in REBUILD_TASKS:
         return "REBUILD"
+    if task_state in RESIZE_TASKS:
+        return "RESIZE"
+    if task_state == Task.RESIZE_REVERTING:
+        return "REVERT_RESIZE"
     return _STATUS[vm_state]
 
 

@@ -1,0 +1,52 @@
+"""Operations that move servers between hosts and flavors; they add to the catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaos.operation import Scope
+from targets.cloud.operations import (
+    Server,
+    flavor_id,
+    operation,
+    server_id,
+    wait_server,
+)
+
+
+@operation("server.resize")
+def resize_server(scope: Scope, server: Server, flavor: str, wait: str = "") -> dict[str, Any]:
+    """Move a server to another flavor; with ``wait``, until it has that status and no task."""
+    key = server_id(scope, server)
+    scope.client.compute.resize_server(key, flavor_id(scope.client, flavor))
+    return _accepted(scope, server, key, wait)
+
+
+@operation("server.migrate")
+def migrate_server(scope: Scope, server: Server, host: str = "", wait: str = "") -> dict[str, Any]:
+    """Move a server to another host, to ``host`` if that is given."""
+    key = server_id(scope, server)
+    scope.client.compute.migrate_server(key, host=host or None)
+    return _accepted(scope, server, key, wait)
+
+
+@operation("server.confirm_resize")
+def confirm_server_resize(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
+    """Let a server stay where and what it has become."""
+    key = server_id(scope, server)
+    scope.client.compute.confirm_server_resize(key)
+    return _accepted(scope, server, key, wait, 204)
+
+
+@operation("server.revert_resize")
+def revert_server_resize(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
+    """Have a server become again what it was, where it was."""
+    key = server_id(scope, server)
+    scope.client.compute.revert_server_resize(key)
+    return _accepted(scope, server, key, wait)
+
+
+def _accepted(scope: Scope, server: str, key: str, wait: str, status: int = 202) -> dict[str, Any]:
+    if wait:
+        wait_server(scope, server, wait)
+    return {"status": status, "server": key}

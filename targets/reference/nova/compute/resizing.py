@@ -1,0 +1,362 @@
+"""Move servers to another host or flavor, with the same steps as Nova's cold migration.
+
+========================  ===============  =========================================================
+step                      of               what it does
+========================  ===============  =========================================================
+``prep_resize``           the destination  claims the new flavor
+``resize_instance``       the source       shuts the guest down, hands the record over
+``finish_resize``         the destination  makes the guest; from now on the user may decide
+``confirm_resize``        the source       forgets its guest and gives the old flavor back
+``revert_resize``         the destination  forgets its guest, hands the record back
+``finish_revert_resize``  the source       starts its guest again
+``end_move``              the other host   forgets what it has of a server that is being deleted, or
+                                           whose move was given up
+========================  ===============  =========================================================
+
+Each step ends with one transaction that changes instance and migration together; whose turn it is
+then, :func:`turn` reads from these two records alone. The casts between the hosts only say "look":
+whoever looks too late, twice, or after a restart finds the same answer, and each part of a step can
+be done again. A delete marks the instance, which ends every step at its last statement; the host
+that has the instance lets the other one clean up before it removes the record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from enum import Enum, auto
+
+from targets.reference.client import NotFound
+from targets.reference.database import utc_now
+from targets.reference.nova import allocations, ports, services
+from targets.reference.nova.action import ActionEvent, InstanceAction, record_fault
+from targets.reference.nova.block_device import BlockDevice, DeviceState
+from targets.reference.nova.compute import devices
+from targets.reference.nova.compute.host import Host
+from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
+from targets.reference.nova.migration import IN_PROGRESS, Migration, MoveConflict, MoveStatus
+from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
+from targets.reference.nova.states import MOVE_TASKS, Power, Task, Vm
+from targets.reference.nova.usage import ComputeResourcesUnavailable, together
+
+LOG = logging.getLogger(__name__)
+LAST_ATTEMPT = 5
+
+
+class Turn(Enum):
+    """What one host has to do for a move."""
+
+    PREP = auto()
+    MIGRATE = auto()
+    FINISH = auto()
+    CONFIRM = auto()
+    REVERT = auto()
+    FINISH_REVERT = auto()
+    END = auto()
+
+
+def turn(host: str, migration: Migration, instance: Instance) -> Turn | None:
+    """Return what ``host`` has to do for a move, None when it is somebody else's turn."""
+    source, dest = host == migration.source_compute, host == migration.dest_compute
+    status, task = migration.status, instance.task_state
+    given_up = status != MoveStatus.FINISHED and task not in MOVE_TASKS
+    if status in IN_PROGRESS and (task == Task.DELETING or given_up):
+        elsewhere = host != instance.host or (source and dest and task != Task.DELETING)
+        return Turn.END if (source or dest) and elsewhere else None
+    match task, status:
+        case Task.RESIZE_PREP, MoveStatus.PRE_MIGRATING if migration.dest_compute:
+            return Turn.MIGRATE if source else None
+        case Task.RESIZE_PREP, MoveStatus.PRE_MIGRATING:
+            return Turn.PREP if host == migration.dest_node else None
+        case Task.RESIZE_MIGRATING, MoveStatus.MIGRATING:
+            return Turn.MIGRATE if source else None
+        case ((Task.RESIZE_MIGRATED | Task.RESIZE_FINISH), MoveStatus.POST_MIGRATING):
+            return Turn.FINISH if dest else None
+        case Task.RESIZE_CONFIRMING, (MoveStatus.CONFIRMING | MoveStatus.CONFIRMED):
+            return Turn.CONFIRM if source else None
+        case Task.RESIZE_REVERTING, MoveStatus.REVERTING:
+            return Turn.REVERT if dest else None
+        case Task.RESIZE_REVERTING, MoveStatus.REVERTED:
+            return Turn.FINISH_REVERT if source else None
+    return None
+
+
+class Resizer:
+    """What is called over the bus."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def prep_resize(self, migration: str) -> None:
+        """Claim the new flavor here."""
+        self._take(migration, Turn.PREP)
+
+    def resize_instance(self, migration: str) -> None:
+        """Shut the guest down, and hand the instance to its new host."""
+        self._take(migration, Turn.MIGRATE)
+
+    def finish_resize(self, migration: str) -> None:
+        """Make the guest on its new host."""
+        self._take(migration, Turn.FINISH)
+
+    def confirm_resize(self, migration: str) -> None:
+        """Give back what the instance had here before it moved."""
+        self._take(migration, Turn.CONFIRM)
+
+    def revert_resize(self, migration: str) -> None:
+        """Give back what the instance has here, and the instance to the host that it came from."""
+        self._take(migration, Turn.REVERT)
+
+    def finish_revert_resize(self, migration: str) -> None:
+        """Make the guest run again where it was."""
+        self._take(migration, Turn.FINISH_REVERT)
+
+    def end_move(self, migration: str) -> None:
+        """Give back what is here of an instance that is on another host and will stay there."""
+        self._take(migration, Turn.END)
+
+    def resume_move(self, migration: str, attempt: int = 0) -> None:
+        """Do whatever is this host's turn, or tell the other one that it is his.
+
+        After some attempts that failed the move is given up.
+        """
+        self._take(migration, None, attempt)
+
+    def resume_moves(self) -> None:
+        """Go on with every move that a crash has cut off; for start-up."""
+        for migration in Migration.latest_of_host(self._host.cell, self._host.name):
+            self.resume_move(migration.uuid)
+
+    def _take(self, migration: str, expected: Turn | None, attempt: int = 0) -> None:
+        cell, name = self._host.cell, self._host.name
+        known = Migration.get(cell, migration)
+        if known is None:
+            return
+        with self._host.locked(known.instance):
+            try:
+                found, instance = Migration.get(cell, migration), Instance.get(cell, known.instance)
+                if instance is None:
+                    devices.remove_guest(self._host, known.instance)
+                mine = turn(name, found, instance) if found and instance else None
+                if found is None or instance is None or mine is None or mine != (expected or mine):
+                    LOG.info("migration %s: it is not our turn (%s)", migration, expected)
+                    if found and instance and expected is None:
+                        _pass_on(found, instance)
+                elif attempt < LAST_ATTEMPT or mine not in GIVE_UP:
+                    STEPS[mine](self._host, found, instance)
+                else:
+                    GIVE_UP[mine](self._host, found, instance)
+            except (InstanceNotFound, UnexpectedTaskState, MoveConflict) as conflict:
+                LOG.info("migration %s stops: %s", migration, conflict)
+            except Exception as error:
+                LOG.exception("migration %s failed, attempt %d", migration, attempt)
+                record_fault(cell, known.instance, f"{known.migration_type}: {error}")
+                ComputeRpc.resume_move(name, migration, attempt + 1, retry_delay_s(attempt))
+
+
+def still_elsewhere(host: Host, migration: Migration) -> bool:
+    """Have the other host of an instance that is deleted clean up, if it is up.
+
+    One that is down does so when it starts, as it finds the instance deleted.
+    """
+    others = migration.hosts - {host.name}
+    up = [other for other in others if services.is_host_up(host.cell, other)]
+    for other in up:
+        ComputeRpc.end_move(other, migration.uuid)
+    return bool(up)
+
+
+def tell_others(host: Host, migration: Migration) -> None:
+    """Have the other host forget an instance that is deleted now, if it has come up meanwhile."""
+    for other in migration.hosts - {host.name}:
+        if services.is_listening(other):
+            ComputeRpc.end_move(other, migration.uuid)
+
+
+def _pass_on(migration: Migration, instance: Instance) -> None:
+    for other in (migration.source_compute, migration.dest_compute, migration.dest_node):
+        if other and turn(other, migration, instance):
+            ComputeRpc.resume_move(other, migration.uuid)
+            return
+
+
+def _prep(host: Host, migration: Migration, instance: Instance) -> None:
+    try:
+        host.tracker.resize_claim(instance, migration)
+    except ComputeResourcesUnavailable as error:
+        LOG.warning("%s can not come: %s", instance.uuid, error)
+        _refuse(host, migration, instance)
+    else:
+        ComputeRpc.resize_instance(migration.source_compute, migration.uuid)
+
+
+def _refuse(host: Host, migration: Migration, instance: Instance) -> None:
+    migration.save({MoveStatus.PRE_MIGRATING}, dest_node=None)
+    ConductorRpc.migrate_server(migration.cell, migration.uuid)
+
+
+def _migrate(host: Host, migration: Migration, instance: Instance) -> None:
+    action = migration.migration_type.action
+    ActionEvent.begin(host.cell, instance.uuid, action, host.name)
+    if instance.task_state == Task.RESIZE_PREP:
+        instance = instance.save(
+            task_state=Task.RESIZE_MIGRATING,
+            expected_task_state={Task.RESIZE_PREP},
+            also=migration.changing({MoveStatus.PRE_MIGRATING}, status=MoveStatus.MIGRATING),
+        )
+    _shut_down(host, instance)
+    devices.leave(host, instance)
+    instance.save(
+        task_state=Task.RESIZE_MIGRATED,
+        power_state=Power.SHUTDOWN,
+        host=migration.dest_compute,
+        node=migration.dest_compute,
+        **migration.new_flavor,
+        expected_task_state={Task.RESIZE_MIGRATING},
+        also=migration.changing({MoveStatus.MIGRATING}, status=MoveStatus.POST_MIGRATING),
+    )
+    assert migration.dest_compute
+    ComputeRpc.finish_resize(migration.dest_compute, migration.uuid)
+
+
+def _shut_down(host: Host, instance: Instance) -> None:
+    try:
+        if not host.driver.shutdown(instance.uuid):
+            host.driver.power_off(instance.uuid)
+    except NotFound:
+        LOG.warning("there is no guest of %s to shut down", instance.uuid)
+
+
+def _finish(host: Host, migration: Migration, instance: Instance) -> None:
+    if instance.task_state == Task.RESIZE_MIGRATED:
+        instance = instance.save(
+            task_state=Task.RESIZE_FINISH, expected_task_state={Task.RESIZE_MIGRATED}
+        )
+    power = _arrive(host, migration, instance)
+    instance.save(
+        vm_state=Vm.RESIZED,
+        power_state=power,
+        task_state=None,
+        launched_at=utc_now(),
+        expected_task_state={Task.RESIZE_FINISH},
+        also=together(
+            migration.changing({MoveStatus.POST_MIGRATING}, status=MoveStatus.FINISHED),
+            InstanceAction.ending(instance.uuid, migration.migration_type.action, "Success"),
+        ),
+    )
+
+
+def _arrive(host: Host, migration: Migration, instance: Instance) -> Power:
+    """Connect ports and volumes to this host, and make the guest as it was; return its power."""
+    for port in instance.ports:
+        ports.bind(port["id"], instance.uuid, host.name)
+    attached = BlockDevice.find(host.cell, instance=instance.uuid, state=DeviceState.ATTACHED)
+    for device in attached:
+        devices.connect(host, device)
+    if migration.old_vm_state == Vm.ACTIVE:
+        host.driver.spawn(instance, [device.volume for device in attached])
+    else:
+        host.driver.define(instance)
+        for device in attached:
+            host.driver.attach_disk(instance.uuid, device.volume)
+    for device in attached:
+        devices.complete(device)
+    return Power.RUNNING if migration.old_vm_state == Vm.ACTIVE else Power.SHUTDOWN
+
+
+def _confirm(host: Host, migration: Migration, instance: Instance) -> None:
+    ActionEvent.begin(host.cell, instance.uuid, "confirmResize", host.name)
+    if instance.host != host.name:
+        devices.remove_guest(host, instance.uuid)
+    if migration.status == MoveStatus.CONFIRMING:
+        host.tracker.drop_move_claim_at_source(instance, migration)
+    allocations.release(migration.uuid)
+    instance.save(
+        vm_state=migration.old_vm_state,
+        task_state=None,
+        expected_task_state={Task.RESIZE_CONFIRMING},
+        also=InstanceAction.ending(instance.uuid, "confirmResize", "Success"),
+    )
+
+
+def _revert(host: Host, migration: Migration, instance: Instance) -> None:
+    ActionEvent.begin(host.cell, instance.uuid, "revertResize", host.name)
+    if migration.source_compute != host.name:
+        devices.leave(host, instance)
+        devices.remove_guest(host, instance.uuid)
+    host.tracker.drop_move_claim_at_dest(instance, migration)
+    ComputeRpc.finish_revert_resize(migration.source_compute, migration.uuid)
+
+
+def _finish_revert(host: Host, migration: Migration, instance: Instance) -> None:
+    allocations.give_back(migration.uuid, instance.uuid)
+    power = _arrive(host, migration, instance)
+    instance.save(
+        vm_state=migration.old_vm_state,
+        power_state=power,
+        task_state=None,
+        expected_task_state={Task.RESIZE_REVERTING},
+        also=InstanceAction.ending(instance.uuid, "revertResize", "Success"),
+    )
+
+
+def _end(host: Host, migration: Migration, instance: Instance) -> None:
+    if instance.host != host.name:
+        devices.leave(host, instance)
+        devices.remove_guest(host, instance.uuid)
+    if host.name == migration.source_compute:
+        allocations.release(migration.uuid)
+    moved = migration.status in (MoveStatus.FINISHED, MoveStatus.CONFIRMING)
+    host.tracker.end_move(migration, MoveStatus.CONFIRMED if moved else MoveStatus.ERROR)
+    if instance.task_state == Task.DELETING:
+        ComputeRpc.terminate(instance)
+
+
+def _stay(host: Host, migration: Migration, instance: Instance) -> None:
+    """Give a move up before the record was handed over: the instance is in ERROR at its source."""
+    allocations.give_back(migration.uuid, instance.uuid)
+    _fail(migration, instance)
+    assert migration.dest_compute
+    ComputeRpc.end_move(migration.dest_compute, migration.uuid)
+
+
+def _stay_moved(host: Host, migration: Migration, instance: Instance) -> None:
+    """Give a move up after that: the instance is in ERROR at its destination (LP#1825537)."""
+    _fail(migration, instance)
+    ComputeRpc.end_move(migration.source_compute, migration.uuid)
+
+
+def _stay_back(host: Host, migration: Migration, instance: Instance) -> None:
+    """Give a revert up whose destination has forgotten the instance: it is in ERROR at home."""
+    allocations.give_back(migration.uuid, instance.uuid)
+    _fail(migration, instance)
+
+
+def _fail(migration: Migration, instance: Instance) -> None:
+    """Leave an instance in ERROR where it is; the move is over for it."""
+    instance.save(
+        vm_state=Vm.ERROR,
+        task_state=None,
+        expected_task_state={instance.task_state},
+        also=InstanceAction.finishing_all(instance.uuid, "Error"),
+    )
+
+
+Step = Callable[[Host, Migration, Instance], None]
+STEPS: dict[Turn, Step] = {
+    Turn.PREP: _prep,
+    Turn.MIGRATE: _migrate,
+    Turn.FINISH: _finish,
+    Turn.CONFIRM: _confirm,
+    Turn.REVERT: _revert,
+    Turn.FINISH_REVERT: _finish_revert,
+    Turn.END: _end,
+}
+GIVE_UP: dict[Turn, Step] = {
+    Turn.PREP: _refuse,
+    Turn.MIGRATE: _stay,
+    Turn.FINISH: _stay_moved,
+    Turn.REVERT: _stay_moved,
+    Turn.FINISH_REVERT: _stay_back,
+}
+"""What is done when a step has failed too often; the others are tried for ever."""
