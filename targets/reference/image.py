@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
+from pydantic import Field
 
 from targets.reference import config, context
 from targets.reference.database import Database, open_database, utc_now
+from targets.reference.policy import owns
+from targets.reference.schema import Schema, Text255, Uuid, read
+from targets.reference.tokens import SERVICE_PROJECT_ID
 from targets.reference.web import Api, HttpError, Reply, Request, not_found, serve
 
 METADATA = sa.MetaData()
@@ -45,6 +49,16 @@ CIRROS_ID = "70f9a2b8-9f05-4c1e-b1c8-3f6c5f6f2c01"
 """The image that is there from the start, ``cirros``."""
 
 
+class NewImage(Schema, extra="allow"):
+    """An image as it is made: what has no field of its own is a property."""
+
+    __pydantic_extra__: dict[str, Annotated[str, Field(max_length=65535)] | int | bool | None]
+
+    id: Uuid | None = None
+    name: Text255 | None = None
+    visibility: Literal["public", "private", "shared", "community"] = "shared"
+
+
 def error_body(error: HttpError) -> dict[str, Any]:
     """Put an error into Glance's shape."""
     return {"code": error.status, "title": error.code, "message": error.message}
@@ -60,7 +74,7 @@ class Images:
         """Make the built-in image, unless it is there."""
         with self._db.transaction() as connection:
             if not connection.execute(sa.select(IMAGES).filter_by(id=CIRROS_ID)).first():
-                cirros = _record(CIRROS_ID, "cirros", "public", {})
+                cirros = _record(CIRROS_ID, "cirros", "public", {}, SERVICE_PROJECT_ID)
                 size = {"status": "active", "size": 16_338_944}
                 connection.execute(IMAGES.insert(), cirros | size)
 
@@ -68,7 +82,7 @@ class Images:
         """Return the images whose fields and properties have these values."""
         query = sa.select(IMAGES).order_by(IMAGES.c.created_at, IMAGES.c.id)
         with self._db.read() as connection:
-            found = [_view(row) for row in connection.execute(query)]
+            found = [_view(row) for row in connection.execute(query) if _may_be_seen(row)]
         return [image for image in found if all(image.get(k) == v for k, v in equal.items())]
 
     def get(self, image_id: str) -> dict[str, Any]:
@@ -79,7 +93,7 @@ class Images:
         """
         with self._db.read() as connection:
             row = connection.execute(sa.select(IMAGES).filter_by(id=image_id)).first()
-        if row is None:
+        if row is None or not _may_be_seen(row):
             raise not_found("Image", image_id)
         return _view(row)
 
@@ -93,7 +107,8 @@ class Images:
         """
         try:
             with self._db.transaction() as connection:
-                record = _record(image_id, name, visibility, properties)
+                owner = context.current().project_id
+                record = _record(image_id, name, visibility, properties, owner)
                 connection.execute(IMAGES.insert(), record)
         except sa.exc.IntegrityError:
             raise HttpError(409, f"Image ID {image_id} already exists!") from None
@@ -130,15 +145,21 @@ class Images:
         """Remove an image.
 
         Raises:
-            HttpError: 404.
+            HttpError: 404; 403, it is somebody else's.
         """
+        if not owns(self.get(image_id)["owner"]):
+            raise HttpError(403, f"You are not authorized to delete image {image_id}.")
         with self._db.transaction() as connection:
             if not connection.execute(IMAGES.delete().filter_by(id=image_id)).rowcount:
                 raise not_found("Image", image_id)
 
 
+def _may_be_seen(row: sa.Row[Any]) -> bool:
+    return row.visibility in ("public", "community") or owns(row.owner)
+
+
 def _record(
-    image_id: str, name: str, visibility: str, properties: dict[str, Any]
+    image_id: str, name: str, visibility: str, properties: dict[str, Any], owner: str
 ) -> dict[str, Any]:
     now = utc_now()
     return {
@@ -146,7 +167,7 @@ def _record(
         "name": name,
         "status": "queued",
         "visibility": visibility,
-        "owner": None,
+        "owner": owner,
         "min_disk": 0,
         "min_ram": 0,
         "disk_format": "qcow2",
@@ -188,11 +209,13 @@ def api(images: Images) -> Api:
 
     @api.route("POST", "/v2/images")
     def create(request: Request) -> Reply:
-        body = request.body if isinstance(request.body, dict) else {}
-        image_id = body.get("id") or str(uuid.uuid4())
-        others = {key: value for key, value in body.items() if key not in _FIELDS}
-        visibility = body.get("visibility", "shared")
-        return Reply(201, images.create(body.get("name", ""), image_id, visibility, others))
+        wanted = read(NewImage, request.body, "image")
+        extra = wanted.model_extra or {}
+        others = {key: value for key, value in extra.items() if key not in _FIELDS}
+        image_id = wanted.id or str(uuid.uuid4())
+        if wanted.visibility == "public" and not context.current().is_admin:
+            raise HttpError(403, "You are not authorized to complete publicize_image action.")
+        return Reply(201, images.create(wanted.name or "", image_id, wanted.visibility, others))
 
     @api.route("GET", "/v2/images/{image_id}")
     def show(request: Request) -> dict[str, Any]:

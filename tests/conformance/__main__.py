@@ -1,4 +1,7 @@
-"""Run all client tests on the reference, and print what became of each: ``make conformance``."""
+"""Run all that judges the reference from outside, and tell what became of it: ``make conformance``.
+
+With words, only the test modules of openstacksdk whose names end in them.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,36 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from targets.embedded.target import Embedded
 from tests.conformance import sdk
 from tests.conformance.running import running
+from tests.conformance.strange import send_many
+
+STRANGE = 5000
+"""How many requests are sent that no reasonable client sends."""
 
 
 def main() -> int:
     """Return 0 if whatever is supported passed."""
-    chosen = [
-        module for module in sdk.MODULES if not sys.argv[1:] or module.endswith(tuple(sys.argv[1:]))
-    ]
+    words = tuple(sys.argv[1:])
+    chosen = [module for module in sdk.MODULES if not words or module.endswith(words)]
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as target:
-        results = sdk.run(target.clouds_yaml, chosen, Path(folder))
-    return _tell(results)
+        wrong = _tell(sdk.run(target.clouds_yaml, chosen, Path(folder)))
+        if not words:
+            target.reset(frozenset())
+            wrong |= _tell_strange(target)
+    return wrong
+
+
+def _tell_strange(target: Embedded) -> int:
+    try:
+        answers = send_many(target, STRANGE, alike=False)
+    except AssertionError as error:
+        print(f"strange requests: a service broke, or a server is stuck:\n{error}")
+        return 1
+    counts = ", ".join(f"{count} got {status}" for status, count in answers.items())
+    print(f"strange requests: no 5xx and no server stuck; {counts}")
+    return 0
 
 
 def _tell(results: list[sdk.Result]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from targets.reference.nova.api.router import Router, url
 from targets.reference.nova.api.servers import lookup
@@ -50,7 +51,7 @@ def add(request: Request) -> Reply:
     read(OfTags, {"tags": [tag]}, "tag")
     had = tag in lookup.get(request.path["server"]).tags
     _change(request, lambda before: before if tag in before else [*before, tag])
-    where = url(request, "servers", request.path["server"], "tags", tag)
+    where = url(request, "servers", request.path["server"], "tags", quote(tag))
     return Reply(204 if had else 201, None, {"Location": where})
 
 
