@@ -107,6 +107,7 @@ def api(store: Store) -> Api:
     _subnets(api, store)
     _ports(api, store)
     for plural, singular in (
+        ("availability_zones", "availability_zone"),
         ("security-groups", "security_group"),
         ("floatingips", "floatingip"),
         ("routers", "router"),

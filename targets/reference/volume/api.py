@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from targets.reference import config, context
 from targets.reference.client import NotFound, ServiceClient, Unreachable
 from targets.reference.database import open_database
-from targets.reference.policy import Policy, admin, member, reader
+from targets.reference.policy import Policy, admin, member, owns, reader
 from targets.reference.schema import read, read_body
 from targets.reference.volume import schemas
 from targets.reference.volume.store import DEFAULT_TYPE, METADATA, TYPES, Volumes
@@ -17,8 +17,9 @@ from targets.reference.volume.types import Types
 from targets.reference.web import Api, HttpError, Reply, Request, not_found, serve
 
 MAX_MICROVERSION = "3.71"
+POLICY_REFUSAL = "Policy doesn't allow {} to be performed."
 POLICY = Policy(
-    "Policy doesn't allow {} to be performed.",
+    POLICY_REFUSAL,
     {
         "volume:create": member,
         "volume:delete": member,
@@ -318,6 +319,20 @@ def _rest(api: Api, volumes: Volumes) -> None:
     def zones(_: Request) -> dict[str, Any]:
         zone = {"zoneName": "nova", "zoneState": {"available": True}}
         return {"availabilityZoneInfo": [zone]}
+
+    @api.route(
+        "GET", "/v3/os-quota-sets/{project}", allowed=POLICY.check("limits_extension:used_limits")
+    )
+    def quota(request: Request) -> dict[str, Any]:
+        project, his = request.path["project"], volumes.find(project_id=request.path["project"])
+        if not owns(project):
+            raise HttpError(403, POLICY_REFUSAL.format("volume_extension:quotas:show"))
+        used = {"volumes": len(his), "gigabytes": sum(volume["size"] for volume in his)}
+        names = ("volumes", "gigabytes", "snapshots", "backups", "backup_gigabytes", "groups")
+        if request.query.get("usage", "").lower() != "true":
+            return {"quota_set": {"id": project, **dict.fromkeys(names, -1)}}
+        usage = {name: {"limit": -1, "in_use": used.get(name, 0), "reserved": 0} for name in names}
+        return {"quota_set": {"id": project, **usage}}
 
     for name in ("snapshots", "backups"):
         _nothing(api, name)
