@@ -81,6 +81,9 @@ POINTS = {
     "image.create": _nova("images:create_snapshot", "*", "make the record of a snapshot"),
     "image.upload": _nova("images:upload", "*", "give a snapshot its data"),
     "image.delete": _nova("images:delete", "*", "delete an image"),
+    "quota.check": _nova(
+        "quotas:check_instances", "api|conductor", "look whether a project may have more servers"
+    ),
     # Work that one service hands to the next.
     "bus.take": Point(
         "targets.reference.bus.client:Bus._take", _NOVA, "begin to work on a message"

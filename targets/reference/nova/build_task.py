@@ -184,15 +184,16 @@ def _reschedule(instance: Instance) -> None:
 
 
 def _bury(instance: Instance) -> None:
+    release_what_it_holds(instance)
+    buried = {"vm_state": Vm.ERROR, "power_state": Power.NOSTATE, "task_state": None}
+    over = InstanceAction.finishing_all(instance.uuid, "Error")
+    instance.save(**buried, expected_task_state={Task.SCHEDULING}, also=over)
+
+
+def release_what_it_holds(instance: Instance) -> None:
+    """Give back what was claimed and reserved for an instance that is not to be built."""
     for device in BlockDevice.find(instance.cell, instance=instance.uuid):
         device.destroy()
     for attachment in volumes.attachments_of(instance.uuid).values():
         volumes.delete_attachment(attachment)
     allocations.release(instance.uuid)
-    instance.save(
-        vm_state=Vm.ERROR,
-        power_state=Power.NOSTATE,
-        task_state=None,
-        expected_task_state={Task.SCHEDULING},
-        also=InstanceAction.finishing_all(instance.uuid, "Error"),
-    )
