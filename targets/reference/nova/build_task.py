@@ -32,6 +32,7 @@ from targets.reference.nova.instance import Instance, InstanceNotFound, Unexpect
 from targets.reference.nova.instance_mapping import InstanceMapping
 from targets.reference.nova.migration import flavor_of
 from targets.reference.nova.quotas import OverQuota
+from targets.reference.nova.request_spec import RequestSpec
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, SchedulerRpc, retry_delay_s
 from targets.reference.nova.states import Power, Task, Vm
 
@@ -106,7 +107,7 @@ def _claim_host(request: BuildRequest, resumed: bool) -> list[str]:
     held = allocations.hosts_of(request.instance) if resumed else []
     if held:
         return held
-    hosts = SchedulerRpc.select_hosts(request.vcpus, request.ram, request.disk)
+    hosts = SchedulerRpc.select_hosts(RequestSpec.of_build(request))
     wanted = allocations.resources(request.vcpus, request.ram, request.disk)
     for number, host in enumerate(hosts):
         if allocations.claim(request.instance, host, wanted, request.project_id, request.user_id):

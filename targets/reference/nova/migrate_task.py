@@ -15,6 +15,7 @@ from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.allocations import NoValidHost
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.migration import Migration, MoveConflict, MoveStatus, MoveType
+from targets.reference.nova.request_spec import RequestSpec
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, SchedulerRpc, retry_delay_s
 from targets.reference.nova.states import Task
 from targets.reference.nova.usage import together
@@ -65,7 +66,7 @@ def _place(migration: Migration, instance: Instance | None) -> None:
     assert instance
     allocations.hand_over(instance.uuid, migration.uuid)
     if migration.alternates is None:
-        migration.save({MoveStatus.PRE_MIGRATING}, alternates=_select_hosts(migration))
+        migration.save({MoveStatus.PRE_MIGRATING}, alternates=_select_hosts(migration, instance))
         ConductorRpc.migrate_server(migration.cell, migration.uuid)
         return
     try:
@@ -80,11 +81,8 @@ def _place(migration: Migration, instance: Instance | None) -> None:
     ComputeRpc.prep_resize(host, migration.uuid)
 
 
-def _select_hosts(migration: Migration) -> list[str]:
-    flavor = migration.new_flavor
-    found = SchedulerRpc.select_hosts(flavor["vcpus"], flavor["ram"], flavor["disk"])
-    if migration.requested_host:
-        return [host for host in found if host == migration.requested_host]
+def _select_hosts(migration: Migration, instance: Instance) -> list[str]:
+    found = SchedulerRpc.select_hosts(RequestSpec.of_move(instance, migration))
     elsewhere = [host for host in found if host != migration.source_compute]
     if migration.migration_type == MoveType.RESIZE and migration.source_compute in found:
         # A resize may stay where it is, but only when there is no other place.

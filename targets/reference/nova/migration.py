@@ -19,7 +19,7 @@ from targets.reference.database import utc_now
 from targets.reference.nova import databases
 from targets.reference.nova.instance import Instance, Step
 from targets.reference.nova.states import Vm
-from targets.reference.nova.tables import MIGRATIONS
+from targets.reference.nova.tables import INSTANCES, MIGRATIONS
 
 
 class MoveConflict(Exception):
@@ -69,7 +69,7 @@ class Migration:
 
     ``dest_node`` is the host that the conductor chose, ``dest_compute`` the one that has claimed
     the server's resources; ``alternates`` are the hosts to try after that, None before they are
-    known. Flavors are the columns of :data:`FLAVOR`.
+    known. Flavors are as of :func:`flavor_of`.
     """
 
     cell: str
@@ -181,8 +181,22 @@ class Migration:
 
 
 def flavor_of(instance: Instance) -> dict[str, Any]:
-    """Return the columns of an instance that a resize changes."""
-    return {name: getattr(instance, name) for name in FLAVOR}
+    """Return what an instance has of its flavor: its columns, and what describes it beside them."""
+    columns = {name: getattr(instance, name) for name in FLAVOR}
+    return {**columns, "described": instance.attributes.flavor}
+
+
+def becoming(instance: str, flavor: dict[str, Any]) -> Step:
+    """Return the step that gives an instance another flavor."""
+
+    def become(connection: sa.Connection) -> None:
+        row = INSTANCES.c.uuid == instance
+        kept = connection.execute(sa.select(INSTANCES.c.attributes).where(row)).scalar_one()
+        values = {name: flavor[name] for name in FLAVOR}
+        values["attributes"] = {**kept, "flavor": flavor["described"]}
+        connection.execute(INSTANCES.update().where(row).values(values))
+
+    return become
 
 
 def in_progress() -> sa.ColumnElement[bool]:

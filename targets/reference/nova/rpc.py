@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 from targets.reference import config
 from targets.reference.bus import Bus, CallLost, RpcClient
 from targets.reference.nova.instance import Instance
+from targets.reference.nova.request_spec import RequestSpec
 
 LOG = logging.getLogger(__name__)
 RETRY_S = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -57,12 +59,11 @@ class SchedulerRpc:
     """Calls the scheduler."""
 
     @staticmethod
-    def select_hosts(vcpus: int, ram: int, disk: int) -> list[str]:
-        """Name the hosts that have room for a server, the best first."""
-        flavor = {"vcpus": vcpus, "ram": ram, "disk": disk}
+    def select_hosts(spec: RequestSpec) -> list[str]:
+        """Name the hosts that will do for a server, the best first."""
         while True:
             try:
-                hosts: list[str] = _client("scheduler").call("", "select_hosts", **flavor)
+                hosts: list[str] = _client("scheduler").call("", "select_hosts", spec=asdict(spec))
                 return hosts
             except CallLost as error:
                 # Selecting changes nothing. The next call waits until a scheduler is there.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from targets.reference import config
 from targets.reference.bus import RpcServer
-from targets.reference.nova import allocations, databases, process, services
+from targets.reference.nova import allocations, databases, host_filters, process, services
+from targets.reference.nova.request_spec import RequestSpec
 from targets.reference.nova.rpc import bus
 
 
 class Scheduler:
     """The methods that others call over the bus."""
 
-    def select_hosts(self, vcpus: int, ram: int, disk: int) -> list[str]:
-        """Name the hosts with room for such a flavor, weighed by name so that runs are alike."""
-        return sorted(allocations.candidates(allocations.resources(vcpus, ram, disk)))
+    def select_hosts(self, spec: dict[str, Any]) -> list[str]:
+        """Name the hosts that will do, the best first: by name, so that runs are alike."""
+        wanted = RequestSpec(**spec)
+        room = allocations.candidates(allocations.resources(wanted.vcpus, wanted.ram, wanted.disk))
+        return sorted(host_filters.passing(room, wanted, host_filters.look_around(wanted)))
 
 
 def main() -> None:

@@ -260,3 +260,16 @@ def test_a_resized_server_is_deleted_though_one_of_its_hosts_is_down(
     assert world.allocations == ()
     compute.start()
     assert [getattr(record, "status", record) for record in cloud.left_over()] == ["available"]
+
+
+def test_the_flavor_that_a_server_is_shown_with_is_the_one_it_has_become(
+    cloud: Cloud, server: str
+) -> None:
+    def shown() -> str:
+        found: dict[str, Any] = cloud.target.client().compute.get(f"/servers/{server}").json()
+        return str(found["server"]["flavor"]["id"])
+
+    cloud.do("server.resize", "vm", "m1.small", wait="VERIFY_RESIZE")
+    assert shown() == "2"
+    cloud.do("server.revert_resize", "vm", wait="ACTIVE")
+    assert shown() == "1"

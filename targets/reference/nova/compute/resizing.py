@@ -34,7 +34,13 @@ from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute import devices
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
-from targets.reference.nova.migration import IN_PROGRESS, Migration, MoveConflict, MoveStatus
+from targets.reference.nova.migration import (
+    IN_PROGRESS,
+    Migration,
+    MoveConflict,
+    MoveStatus,
+    becoming,
+)
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
 from targets.reference.nova.states import MOVE_TASKS, Power, Task, Vm
 from targets.reference.nova.usage import ComputeResourcesUnavailable, together
@@ -211,9 +217,11 @@ def _migrate(host: Host, migration: Migration, instance: Instance) -> None:
         power_state=Power.SHUTDOWN,
         host=migration.dest_compute,
         node=migration.dest_compute,
-        **migration.new_flavor,
         expected_task_state={Task.RESIZE_MIGRATING},
-        also=migration.changing({MoveStatus.MIGRATING}, status=MoveStatus.POST_MIGRATING),
+        also=together(
+            migration.changing({MoveStatus.MIGRATING}, status=MoveStatus.POST_MIGRATING),
+            becoming(instance.uuid, migration.new_flavor),
+        ),
     )
     assert migration.dest_compute
     ComputeRpc.finish_resize(migration.dest_compute, migration.uuid)

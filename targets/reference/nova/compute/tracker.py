@@ -14,7 +14,7 @@ from typing import Any
 from targets.reference.client import Unreachable
 from targets.reference.nova import allocations, databases
 from targets.reference.nova.instance import Instance, Step
-from targets.reference.nova.migration import IN_PROGRESS, Migration, MoveStatus
+from targets.reference.nova.migration import IN_PROGRESS, Migration, MoveStatus, becoming
 from targets.reference.nova.states import Task
 from targets.reference.nova.tables import COMPUTE_NODES
 from targets.reference.nova.usage import RESOURCES, count, fits, forget, together
@@ -91,8 +91,7 @@ class ResourceTracker:
                 expected_task_state={Task.RESIZE_REVERTING},
                 host=migration.source_compute,
                 node=migration.source_compute,
-                **migration.old_flavor,
-                also=self._counted(over),
+                also=self._counted(over, becoming(instance.uuid, migration.old_flavor)),
             )
 
     def end_move(self, migration: Migration, status: MoveStatus) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from targets.reference.nova import flavors, moves
 from targets.reference.nova.api.servers.actions import action, cannot, in_state, resumes
+from targets.reference.nova.attributes import of_flavor
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.migration import (
     Migration,
@@ -36,7 +37,13 @@ def resize(_: Request, server: str, asked: ResizeSchema) -> None:
     wanted = flavors.find(asked.flavorRef)
     if wanted is None:
         raise HttpError(400, "Unable to locate requested flavor.")
-    new = {"flavor": wanted.name, "vcpus": wanted.vcpus, "ram": wanted.ram, "disk": wanted.disk}
+    new = {
+        "flavor": wanted.name,
+        "vcpus": wanted.vcpus,
+        "ram": wanted.ram,
+        "disk": wanted.disk,
+        "described": of_flavor(wanted),
+    }
     if new["flavor"] == instance.flavor:
         raise HttpError(400, "When resizing, instances must change flavor!")
     if wanted.disk < instance.disk:
