@@ -38,6 +38,19 @@ class InstanceMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaUsage:
+    """A server that counts as one of its project's, by what the quota is counted from."""
+
+    project: str
+    instance: str
+
+    @property
+    def key(self) -> str:
+        """The instance that counts."""
+        return self.instance
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A server's record in a cell database. ``ram`` in MiB, ``disk`` in GiB."""
 
@@ -277,6 +290,7 @@ class CloudWorld(World):
 
     build_requests: tuple[BuildRequest, ...] = ()
     instance_mappings: tuple[InstanceMapping, ...] = ()
+    quota_usages: tuple[QuotaUsage, ...] = ()
     instances: tuple[Instance, ...] = ()
     block_devices: tuple[BlockDevice, ...] = ()
     volumes: tuple[Volume, ...] = ()

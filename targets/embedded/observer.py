@@ -32,6 +32,7 @@ from targets.cloud.world import (
     Migration,
     Notification,
     Port,
+    QuotaUsage,
     Usage,
     Volume,
 )
@@ -40,6 +41,9 @@ R = TypeVar("R")
 
 _BUILD_REQUESTS = "SELECT instance FROM build_requests ORDER BY 1"
 _MAPPINGS = "SELECT instance, cell, queued_for_delete FROM instance_mappings ORDER BY 1"
+_QUOTA_USAGES = """
+    SELECT project_id, instance FROM instance_mappings WHERE NOT queued_for_delete ORDER BY 2
+"""
 _INSTANCES = """
     SELECT uuid, name, host, vm_state, task_state, power_state, hidden, vcpus, ram, disk,
            (SELECT message FROM instance_faults f WHERE f.instance = uuid ORDER BY id DESC LIMIT 1)
@@ -152,6 +156,7 @@ class Observer:
                 # A mapping outlives its deleted server, as Nova's do; no user can see it.
                 if not (queued and cell and (cell, instance) not in placed)
             ),
+            quota_usages=_read(self._api, _QUOTA_USAGES, QuotaUsage),
             instances=instances,
             block_devices=_each(self._cells, _BLOCK_DEVICES, _block_device),
             volumes=_read(self._volume, _VOLUMES, Volume),

@@ -26,6 +26,7 @@ from targets.cloud.world import (
     Migration,
     Notification,
     Port,
+    QuotaUsage,
     Usage,
     Volume,
 )
@@ -44,6 +45,7 @@ TOLD = Notification("cell1", 1, "req-1", "i1", "instance.create", "start", "host
 NODE = ComputeNode("host1", "cell1", has=Usage(4, 256, 8), used=Usage(1, 64, 1))
 GOOD = CloudWorld(
     instance_mappings=(InstanceMapping("i1", "cell1"),),
+    quota_usages=(QuotaUsage("p1", "i1"),),
     instances=(VM,),
     block_devices=(DEVICE,),
     volumes=(VOLUME,),
@@ -450,4 +452,21 @@ def test_the_library_has_every_invariant_under_its_name() -> None:
         "instances-at-rest", "guests-match-instances", "allocations-match-instances",
         "attachments-match-block-devices", "volumes-survive", "deletes-fulfilled",
         "no-server-error", "actions-are-told", "usage-tracked", "migrations-end",
+        "quota-matches-servers",
     }  # fmt: skip
+
+
+def test_a_server_that_is_gone_does_not_count() -> None:
+    gone = replace(GOOD, quota_usages=(*GOOD.quota_usages, QuotaUsage("p1", "i2")))
+    assert found(library.quota_matches_servers, GOOD) == []
+    assert found(library.quota_matches_servers, gone) == [
+        "server i2 of project p1 counts, and is there no more"
+    ]
+
+
+def test_a_server_that_is_there_counts_once_however_many_records_it_has() -> None:
+    copy = replace(VM, cell="cell2", hidden=True)
+    assert found(library.quota_matches_servers, replace(GOOD, instances=(VM, copy))) == []
+    assert found(library.quota_matches_servers, replace(GOOD, quota_usages=())) == [
+        "server i1 is there, and does not count"
+    ]

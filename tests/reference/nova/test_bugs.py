@@ -7,8 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from chaos.action import Action
+from chaos.history import History
+from chaos.invariant import Evidence, Observation
 from chaos.operation import OperationFailed
+from suites.invariants import quota_matches_servers
 from targets.reference import bugs
+from tests.reference.nova.asking import Asking
 from tests.reference.nova.conftest import Cloud
 
 WithBugs = Callable[..., Cloud]
@@ -78,3 +82,19 @@ def test_lp1914777_fails_the_slower_of_two_deletes(
     with_bugs: WithBugs, switches: tuple[str, ...], status: int
 ) -> None:
     assert second_delete(with_bugs(*switches)) == status
+
+
+@pytest.mark.parametrize(("switches", "counted"), [((), 0), (("lp1078668",), 1)])
+def test_lp1078668_counts_a_server_that_an_administrator_deleted(
+    with_bugs: WithBugs, switches: tuple[str, ...], counted: int
+) -> None:
+    cloud = with_bugs(*switches)
+    vm = cloud.do("server.create", "vm")["id"]
+    admin = Asking(cloud.target, "admin")
+    assert admin("DELETE", f"/servers/{vm}").status_code == 204
+    admin.close()
+    world = cloud.settled()
+    assert world.instances == ()
+    assert len(world.quota_usages) == counted
+    evidence = Evidence((Observation("after", 0, world),), History())
+    assert len([*quota_matches_servers.check(evidence)]) == counted
