@@ -110,6 +110,9 @@ class FaultContext(Protocol):
     def has_ended(self, service: str, since_ns: int) -> bool:
         """Whether this service's process has ended since then; it may have been started again."""
 
+    def was_struck(self, service: str, since_ns: int) -> bool:
+        """Whether a fault at a point has struck this service since then."""
+
     def reached(self, point: str) -> Sequence[Hit]:
         """Every time so far that the beginning of this point's function was reached, by anybody."""
 

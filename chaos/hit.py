@@ -17,7 +17,7 @@ class Hit:
     is the machine's monotonic clock, read by the agent itself; ``told`` are the values of the
     arguments that the arm asked for, as text; ``raised`` is the type of the exception with which
     the call ended, for a point after it; ``main`` says whether that was the first process of the
-    service, and not a worker.
+    service, and not a worker; ``whole`` whether the action is done to the whole service.
     """
 
     alias: str
@@ -33,6 +33,7 @@ class Hit:
     at_ns: int
     raised: str = ""
     main: bool = True
+    whole: bool = True
     told: Mapping[str, str] = field(default_factory=dict)
     _free: Event | None = field(default=None, repr=False)
     _let_go: Callable[[], None] = field(default=lambda: None, repr=False)

@@ -350,6 +350,11 @@ class Plan(Model):
                 raise PydanticCustomError(
                     "label", "two steps are called `{label}`", {"label": label}
                 )
+            if label in {*Phase}:  # a fault may wait for the end of either
+                raise PydanticCustomError(
+                    "label", "a step cannot be called `{label}`: a part of the plan is",
+                    {"label": label},
+                )  # fmt: skip
             if not _NAME.fullmatch(label):  # a schedule is text: `first second@api crash:first`
                 raise PydanticCustomError(
                     "label", "a step cannot be called `{label}`: write letters, digits, `_`, `.`, "

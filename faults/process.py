@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from chaos.action import Action
-from chaos.errors import ChaosError, Vacuous
+from chaos.errors import ChaosError, NotReady, Vacuous
 from chaos.fault import Armed, Fault, FaultContext, Strike
 from chaos.history import Kind
 from chaos.plan import Location
@@ -137,6 +137,14 @@ class Restart(OnService):
     word: ClassVar[str] = "restart"
 
     def strike_one(self, context: FaultContext, service: Service) -> None:
-        """Kill it and wait until it is ready again, as long as it may take."""
+        """Kill it and wait until it is ready again, as long as it may take.
+
+        Whom another fault strikes on the way up is brought back by the recovery.
+        """
+        began_ns = time.monotonic_ns()
         service.kill()
-        service.start()
+        try:
+            service.start()
+        except NotReady:
+            if not context.was_struck(service.name, began_ns):
+                raise

@@ -20,8 +20,9 @@ LOST = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEW
 class HttpClient:
     """Asks one server of this machine, and says of each answer what it means for a plan.
 
-    Nobody listens, or a status of 400 and more: :class:`OperationFailed`, a clear no. A cut
-    connection, no answer in time, or a status of ``lost``: :class:`OperationIndeterminate`. The
+    A status of 400 and more: :class:`OperationFailed`, a clear no. Nobody listens, a cut
+    connection, no answer in time, or a status of ``lost``: :class:`OperationIndeterminate`, which a
+    plan that took the server away does not judge. The
     request id of the scope travels in the header ``request_id_header``, beside ``headers``. Any
     thread may ask.
     """
@@ -43,8 +44,8 @@ class HttpClient:
         """The answer to a request: what its JSON says, the text of another answer, None for none.
 
         Raises:
-            OperationFailed: it was refused, or nobody listens.
-            OperationIndeterminate: the answer was lost.
+            OperationFailed: it was refused.
+            OperationIndeterminate: the answer was lost, or nobody listens.
         """
         what = f"{method} {path}"
         headers = dict(self.headers)
@@ -57,7 +58,9 @@ class HttpClient:
                 response = link.getresponse()
                 content = response.read()
             except ConnectionRefusedError as error:
-                raise OperationFailed(f"{what}: nobody listens on port {self.port}") from error
+                raise OperationIndeterminate(
+                    f"{what}: nobody listens on port {self.port}"
+                ) from error
             except (OSError, HTTPException) as error:
                 raise OperationIndeterminate(f"{what}: {error!r}") from error
         answer = _decoded(content)

@@ -21,7 +21,7 @@ from chaos.errors import ChaosError, NotSettled, WorldMoved
 from chaos.history import Kind
 from chaos.invariant import NO_DEADLOCK, RECOVERABLE, SETTLES, Checked, Violation
 from chaos.operation import ExpectationFailed, OperationFailed, OperationIndeterminate
-from chaos.plan import Injection, Phase
+from chaos.plan import RESTART, START, Injection, Phase
 
 STRIKES = "strikes"
 """The name of the choice whether a fault that ``maybe`` strikes does."""
@@ -140,7 +140,7 @@ class Course:
         self._phase(Phase.THEN)
         killed = {event.lane for event in stage.history.since(began) if event.name == "killed"}
         if self._recovery.is_needed(killed | strikes_since(stage.history, began).keys()):
-            self._bring_back(Strikes(stage))
+            self._bring_back(Strikes(stage), again=True)
             self._recovery.judge()
 
     # ------------------------------------------------------------------ recover
@@ -164,13 +164,18 @@ class Course:
             if lost or self._recovery.is_needed(struck):
                 stage.observe("struck again")
                 self._say("recover again")
-                self._bring_back(Strikes(stage))
+                self._bring_back(Strikes(stage), again=True)
         self._recovery.judge()
         stage.observe("recovered")
 
-    def _bring_back(self, strikes: Strikes) -> None:
-        """Recover as the plan says; where it says nothing, start every service."""
+    def _bring_back(self, strikes: Strikes, *, again: bool = False) -> None:
+        """Recover as the plan says; where it says nothing, start every service.
+
+        What is done ``again`` is to start services: no client operation, and nobody is killed.
+        """
         steps = self._stage.plan.recover
+        if again and steps is not None:
+            steps = tuple(step for step in steps if step.operation in (START, RESTART))
         if steps is None:
             for service in self._stage.services.values():
                 self._recovery.start(service, "recovered")

@@ -62,7 +62,8 @@ def unexplained_deaths(history: History) -> Iterator[str]:
     explained: set[str] = set()
     starting: set[str] = set()
     for event in history.of(Kind.HIT, Kind.SERVICE):
-        if event.name == "killed" or event.data.get("action") == "crash":
+        crashed = event.data.get("action") == "crash" and "worker" not in event.data
+        if event.name == "killed" or crashed:
             explained.add(event.lane)
         elif event.kind is Kind.SERVICE and event.name == "started":
             starting.add(event.lane)

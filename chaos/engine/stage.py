@@ -90,6 +90,8 @@ class Stage:
     """The parts of the plan that have begun, in their order, and when."""
     _ended: dict[str, int] = field(default_factory=dict)
     _killed_ns: dict[str, int] = field(default_factory=dict)
+    _dying: set[Hit] = field(default_factory=set)
+    """Of the crashes, those whose service has not been seen dead."""
 
     def __post_init__(self) -> None:
         self.actors = Actors(self.plan, self.target.new_request_id)
@@ -191,6 +193,15 @@ class Stage:
             for event in self.history.of(Kind.SERVICE)
         )
 
+    def was_struck(self, service: str, since_ns: int) -> bool:
+        """Whether a fault at a point has struck this service since then."""
+        return any(
+            event.lane == service
+            and event.at_ns >= since_ns
+            and event.data["action"] not in ("record", "pause")
+            for event in self.history.of(Kind.HIT)
+        )
+
     def reached(self, point: str) -> list[Hit]:
         """Every time so far that the beginning of this point's function was reached."""
         return self.sightings.reached(point)
@@ -224,7 +235,22 @@ class Stage:
             action=hit.action,
             request=hit.request,
             thread=hit.thread,
+            **({} if hit.whole else {"worker": hit.pid}),
         )
+        if hit.action == "crash" and hit.whole:
+            self._dying.add(hit)
+
+    def wait_for_deaths(self) -> None:
+        """Return when whoever has been struck by a crash is dead, as long as anything may take.
+
+        Somebody who asks before would be answered by chance: that the connection broke, or that
+        nobody listens; and whoever is to start it would find it ready.
+        """
+        for hit in tuple(self._dying):
+            if self.wait_for(lambda: self.has_ended(hit.service, hit.at_ns), self.deadline_s):  # noqa: B023
+                self._dying.discard(hit)
+            else:
+                return  # the fault itself finds that it lives
 
     def kill(self, service: Service) -> None:
         """Have a service die because the plan, or its schedule, says so."""

@@ -57,6 +57,7 @@ class Workload:
     def _step(self, step: Step, actor: str = "") -> bool:
         """Perform one step of the plan; False when it failed in a way the plan does not allow."""
         stage = self._stage
+        stage.wait_for_deaths()
         try:
             if step.operation == REACH:
                 self._reach(step, actor)

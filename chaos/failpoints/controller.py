@@ -24,6 +24,7 @@ from chaos.failpoints.questions import Questions, no_answer
 from chaos.failpoints.referee import Referee
 from chaos.failpoints.switchboard import Switchboard
 from chaos.hit import Hit
+from chaos.safety import procfs
 
 __all__ = ["Arm", "ArmRequest", "Controller", "Hit"]
 
@@ -38,6 +39,11 @@ def _takes(
 ) -> Callable[[Callable[..., Arm]], Callable[Concatenate[Controller, _Wanted], Arm]]:
     """Tell type checkers that a method has the parameters of :class:`ArmRequest`."""
     return lambda method: method
+
+
+def _is_stopped(agent: AgentConnection) -> bool:
+    """Whether the kernel has stopped the process: what it is told it obeys when it runs on."""
+    return procfs.is_stopped(agent.pid)
 
 
 class Controller:
@@ -146,7 +152,8 @@ class Controller:
         """Arm many points, one round trip for each connected process that is concerned.
 
         Returns when those have answered. A process that connects later is armed before its first
-        line, and a fork from its beginning, as long as there are hits left.
+        line, and a fork from its beginning, as long as there are hits left; one that is stopped
+        (SIGSTOP) is told, and armed when it runs on: until then the point is *pending* there.
 
         Raises:
             PointError: a point means nothing in any of its services (with the nearest names), or
@@ -166,11 +173,12 @@ class Controller:
                 if (wires := [arm.wire() for arm in arms if arm.concerns(agent.service)])
             }
         try:
-            _, silent = self._questions.exchange(messages, deadline_s)
+            answers, silent = self._questions.exchange(messages, deadline_s, excused=_is_stopped)
             with self._changed:
-                for agent, arm in itertools.product(silent, arms):
-                    if arm.concerns(agent.service):
-                        arm.answered(agent, f"error: {no_answer([agent], deadline_s)}")
+                for agent, arm in itertools.product(messages.keys() - answers.keys(), arms):
+                    if arm.concerns(agent.service) and agent.connected:
+                        lost = f"error: {no_answer([agent], deadline_s)}"
+                        arm.answered(agent, lost if agent in silent else "pending")
             check_known(arms)
         except PointError:
             with contextlib.suppress(PointError):  # who is silent stays so: the first error counts
@@ -226,7 +234,7 @@ class Controller:
     ) -> None:
         """Disarm; what the agents did until they confirmed, or died of, is still taken down."""
         try:
-            self._questions.ask(messages, deadline_s)
+            self._questions.ask(messages, deadline_s, excused=_is_stopped)
         finally:
             with self._changed:
                 self._changed.wait_for(lambda: not self._referee.awaits_death(arms), deadline_s)

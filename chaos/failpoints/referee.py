@@ -150,6 +150,7 @@ class Referee:
             at_ns=message["at_ns"],
             raised=message["raised"],
             main=agent.main,
+            whole=agent.main or wanted.action.arguments.get("scope") == "service",
             told=message["told"],
             _free=free,
             _let_go=lambda: agent.send(**{"is": "release"}, hit=number),

@@ -8,7 +8,7 @@ round of each kind of trial (:attr:`Trial.kind`) and every round that is not a P
 (number, schedule, verdict) also the other rounds of a kind's first trial. Of all others it keeps
 what their trial's row says: how many there were, the verdict, how long it took. What is not kept
 whole is nevertheless written as it happens, and forgotten only when its round has ended well: a
-killed run shows its last round. Faults are written before anybody goes on, with all that came
+killed run shows its last round. What strikes is written before anybody goes on, with all that came
 before; the rest in batches, so that a killed run lacks at most its last :data:`LATE_S` seconds.
 """
 
@@ -18,7 +18,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -32,7 +32,6 @@ TrialKind: TypeAlias = tuple[str, str, str, str, str]
 
 LATE_S = 0.1
 """So many seconds after it was told an event is in the file: one write for many of them."""
-_AT_ONCE = (Kind.FAULT, Kind.VIOLATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,6 @@ class Journal:
         """Events that are not in the file yet: trial, round, event."""
         self._told = threading.Condition(self._lock)
         self._writer: threading.Thread | None = None
-        self._failure: ChaosError | None = None
         self._is_closed = False
         if readonly and not path.exists():
             raise ChaosError(f"there is no journal at {path}; `chaos run` writes one")
@@ -263,26 +261,22 @@ class Journal:
         """Record one event of a round; one that comes after its trial has ended has no place.
 
         Raises:
-            ChaosError: earlier ones could not be written.
+            ChaosError: it strikes, and cannot be written.
         """
         with self._lock:  # also while looking: the round must not be forgotten in between
-            if self._failure is not None:
-                raise self._failure
             running = self._running.get(trial)
             if running is None or not running.takes(round_number):
-                return None
+                return
             self._due.append((trial, round_number, event))
-            if event.kind in _AT_ONCE and event.name != "race":  # that is one step of many
-                return self._write_due()
-            if len(self._due) > 1:
-                return None  # the writer knows
-            if self._writer is None:
+            if _is_urgent(event):
+                self._write_due()
+            elif self._writer is None:
                 self._writer = threading.Thread(
                     target=self._write_late, name="journal", daemon=True
                 )
                 self._writer.start()
-            self._told.notify_all()
-            return None
+            else:
+                self._told.notify_all()
 
     def _write_late(self) -> None:
         """Write what is due a little later than it was told, until the journal is closed."""
@@ -290,26 +284,25 @@ class Journal:
             while not self._is_closed:
                 self._told.wait_for(lambda: self._due or self._is_closed)
                 self._told.wait_for(lambda: self._is_closed, LATE_S)
-                try:
+                # What cannot be written stays due; who ends the round is told if it still cannot.
+                with suppress(ChaosError):
                     self._write_due()
-                except ChaosError as error:
-                    self._failure = error
 
     def _write_due(self) -> None:
-        due, self._due = self._due, []
-        if not due:
+        if not self._due:
             return
         self._write(*(
             (_EVENT, (
                 trial, round_number, event.number, event.at_ns, event.kind, event.lane, event.name,
                 event.actor, json.dumps(event.data, default=str),
             ))
-            for trial, round_number, event in due
+            for trial, round_number, event in self._due
         ))  # fmt: skip
-        for trial, round_number, _ in due:
+        for trial, round_number, _ in self._due:
             running = self._running.get(trial)
             if running is not None:
                 running.written.add(round_number)
+        self._due.clear()
 
     def log(self, trial: str, log: ServiceLog) -> None:
         """Record what a service wrote around the fault, in a round that is kept whole."""
@@ -454,6 +447,14 @@ _EVENT = (
     "INSERT INTO event (trial, round, number, at_ns, kind, lane, name, actor, data)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+
+
+def _is_urgent(event: Event) -> bool:
+    """Whether it strikes, or is found: not a step of a race, of which there are many."""
+    if event.kind is Kind.HIT:
+        return event.data.get("action", "record") not in ("record", "pause")
+    return event.kind is Kind.VIOLATION or (event.kind is Kind.FAULT and event.name != "race")
+
 
 _TRIALS = (
     "SELECT trial.*, document.* FROM trial JOIN document ON trial.document = document.hash"

@@ -242,10 +242,13 @@ class Nursery:
         self.changed.notify_all()
 
 
-def tail(log: Path) -> str:
-    """The last lines of a log, indented."""
+def tail(log: Path, begin: int = 0) -> str:
+    """The last lines of a log, from ``begin`` bytes on, indented."""
     try:
-        lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        with log.open("rb") as file:
+            file.seek(begin)
+            text = file.read().decode(errors="replace")
     except FileNotFoundError:
-        lines = []
+        text = ""
+    lines = text.splitlines()[-_LOG_TAIL_LINES:]
     return "\n".join(f"    {line}" for line in lines) or "    (nothing)"

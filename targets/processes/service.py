@@ -107,7 +107,7 @@ class LocalService:
         what = f"was not ready after {limit_s:g} s" if late else self._end
         raise NotReady(
             f"{self.name} {what}. Waited for {self._spec.ready}; last seen:"
-            f" {self._seen or 'nothing'}. Its log ends with:\n{tail(self.log)}"
+            f" {self._seen or 'nothing'}. Its log ends with:\n{tail(self.log, self._log_begin)}"
         )
 
     def kill(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from chaos.action import Action
-from chaos.errors import PointError
-from chaos.failpoints.controller import ArmRequest, Controller
+from chaos.failpoints.controller import Controller
 from chaos.point import When
 
 from .conftest import PROGRAMS, Launch, Service, ServiceDied, point
@@ -163,15 +161,6 @@ def test_occurrences_count_over_restarts(launch: Launch, controller: Controller)
     assert first.ask("plain(7)") == 7
     first.stop()
     assert launch().ask("plain(7)") == "x"
-
-
-def test_a_frozen_service_that_cannot_confirm_is_named(
-    service: Service, controller: Controller
-) -> None:
-    service.process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, service.pid, os.WSTOPPED)
-    with pytest.raises(PointError, match=r"no answer within 0\.1 s from .* of: shop"):
-        controller.arm_all([ArmRequest(point("plain"), When.BEFORE, Action.record())], 0.1)
 
 
 def test_a_fork_inside_a_struck_call_ends_like_an_ordinary_one(

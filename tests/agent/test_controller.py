@@ -195,15 +195,40 @@ def test_when_there_are_no_more_files_it_is_told_once_and_who_waits_is_accepted_
 def test_a_service_that_does_not_answer_fails_its_own_arms_alone_and_is_named(
     controller: Controller, launch: Launch
 ) -> None:
-    frozen, launched = launch("frozen"), launch("lives")
+    launched = launch("lives")
+    with socket.create_connection(controller._switchboard.address) as silent:
+        own = {"token": controller._switchboard.token, "service": "silent", "pid": os.getpid()}
+        silent.sendall(json.dumps({"is": "hello", **own}).encode() + b"\n")
+        controller.wait_connected({"silent"}, 5)
+        arms = controller.arm_all(
+            [ArmRequest(point("plain"), When.BEFORE, Action.answer("struck"), times=None)], 0.1
+        )
+        assert launched.ask("plain(1)") == "struck"
+        assert arms[0].state["lives"] == "armed"
+        assert (
+            arms[0]
+            .state["silent"]
+            .startswith(
+                "error: no answer within 0.1 s from the failpoint agent of: silent (process "
+            )
+        )
+
+
+def test_a_service_that_stands_still_is_armed_when_it_runs_on(
+    controller: Controller, launch: Launch
+) -> None:
+    frozen = launch("frozen")
     frozen.process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, frozen.pid, os.WSTOPPED)
-    arms = controller.arm_all(
-        [ArmRequest(point("plain"), When.BEFORE, Action.answer("struck"), times=None)], 0.1
-    )
-    assert launched.ask("plain(1)") == "struck"
-    assert arms[0].state["lives"] == "armed"
-    told = (
-        f"error: no answer within 0.1 s from the failpoint agent of: frozen (process {frozen.pid})"
-    )
-    assert arms[0].state["frozen"].startswith(told)
+    arm = controller.arm(point("plain"), When.BEFORE, Action.answer("struck"), times=None)
+    assert arm.state == {"frozen": "pending"}
+    frozen.process.send_signal(signal.SIGCONT)
+    with controller._changed:
+        assert controller._changed.wait_for(lambda: arm.state == {"frozen": "armed"}, 5)
+    assert frozen.ask("plain(1)") == "struck"
+
+    frozen.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, frozen.pid, os.WSTOPPED)
+    arm.disarm()
+    frozen.process.send_signal(signal.SIGCONT)
+    assert controller.armed() == {"frozen": ()}

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -212,6 +213,35 @@ def test_a_fault_is_in_the_file_at_once_with_all_that_came_before(journal: Journ
         journal.event(running.id, 1, Event(number, kind, "vault", kind.value, number=number))
     with Journal(journal.path, readonly=True) as other:
         assert [event.kind for event in other.events(running.id, 1)] == ["step", "hit", "fault"]
+
+
+def test_the_hit_of_a_crash_is_in_the_file_before_its_fault_is_told(journal: Journal) -> None:
+    running = trial("race", 1)
+    journal.begin(running)
+    journal.event(running.id, 1, Event(1, Kind.STEP, "plan", "during"))
+    journal.event(running.id, 1, Event(2, Kind.HIT, "vault", "post", data={"action": "crash"}))
+    with Journal(journal.path, readonly=True) as other:
+        assert [event.name for event in other.events(running.id, 1)] == ["during", "post"]
+
+
+def test_events_that_could_not_be_written_for_a_while_are_written_then(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, refused = trial("race", 1), threading.Event()
+
+    def refuse(*statements: object) -> None:
+        refused.set()
+        raise ChaosError("no space")
+
+    journal.begin(running)
+    monkeypatch.setattr(journal, "_write", refuse)
+    journal.event(running.id, 1, Event(1, Kind.HIT, "vault", "vault.post"))
+    assert refused.wait(20)
+    with pytest.raises(ChaosError, match="no space"):
+        journal.end_round(running.id, Round(1, "", "PASS", ""))
+    monkeypatch.undo()
+    assert journal.end_round(running.id, Round(1, "", "PASS", ""))
+    assert [event.name for event in journal.events(running.id, 1)] == ["vault.post"]
 
 
 def test_what_is_no_fault_comes_into_the_file_by_itself(journal: Journal) -> None:

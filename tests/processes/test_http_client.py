@@ -96,8 +96,8 @@ def test_no_answer_in_time_may_mean_either() -> None:
             client.get(Scope(None, deadline_s=0.05), "/")
 
 
-def test_nobody_who_listens_is_a_clear_no() -> None:
+def test_nobody_who_listens_is_no_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(OperationFailed, match=f"nobody listens on port {port}"):
+    with pytest.raises(OperationIndeterminate, match=f"nobody listens on port {port}"):
         HttpClient(port).get(SCOPE, "/")

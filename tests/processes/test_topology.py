@@ -23,6 +23,7 @@ from chaos.safety.members import Members
 from chaos.safety.residue import audit
 from chaos.target import Instrumentation, ServiceState
 from targets.processes import ProcessTarget
+from targets.processes.nursery import tail
 from targets.topology import Command, Finished, Listening, LogLine, ServiceSpec
 from tests.processes.conftest import Events, Start
 from tests.processes.programs import Programs, forked, job, listener, shell
@@ -459,3 +460,10 @@ def test_a_daemon_in_a_session_of_its_own_ends_when_the_target_stops(
     target.stop()
 
     assert list(procfs.labelled(label)) == []
+
+
+def test_of_a_log_is_told_what_came_since_the_start(tmp_path: Path) -> None:
+    log = tmp_path / "desk.log"
+    log.write_text("an error of long ago\nit does not come up\n")
+    assert tail(log, len("an error of long ago\n")) == "    it does not come up"
+    assert tail(tmp_path / "no.log") == "    (nothing)"
