@@ -28,6 +28,14 @@ def _image(function: str, summary: str) -> Point:
     return Point(f"targets.reference.image:Images.{function}", "image", summary)
 
 
+def _placement(function: str, summary: str) -> Point:
+    return Point(f"targets.reference.placement.store:Placement.{function}", "placement", summary)
+
+
+def _network(function: str, summary: str) -> Point:
+    return Point(f"targets.reference.network.store:Store.{function}", "network", summary)
+
+
 def _volume(function: str, summary: str) -> Point:
     return Point(f"targets.reference.volume.{function}", "volume", summary)
 
@@ -214,4 +222,15 @@ POINTS = {
     "volume.create": _volume("store:Volumes.create", "write a volume's record"),
     "volume.delete": _volume("store:Volumes.delete", "a delete arrives at the volume service"),
     "volume.erase": _volume("store:Volumes.erase", "remove a volume's record"),
+    "volume.attach": _volume("store:Volumes.attach", "write an attachment: it reserves"),
+    "volume.connect": _volume("store:Volumes.connect", "say from where a volume will be used"),
+    "volume.complete": _volume("store:Volumes.complete", "say that a volume is in use"),
+    "volume.detach": _volume("store:Volumes.detach", "remove an attachment"),
+    # The placement and the network service's own steps.
+    "placement.claim": _placement("claim", "give consumers what they claim"),
+    "placement.release": _placement("release", "take everything from a consumer"),
+    "placement.candidates": _placement("candidates", "look which hosts have room"),
+    "network.create_port": _network("create_port", "write a port"),
+    "network.update_port": _network("update_port", "bind a port, or take it away"),
+    "network.delete_port": _network("delete_port", "remove a port"),
 }

@@ -299,7 +299,14 @@ def target() -> Embedded:
 
 
 class Scaled(Embedded):
-    """The same with two APIs and two conductors, and a cell more with a host of its own."""
+    """The same with two APIs and two conductors."""
+
+    layout = Layout(apis=2, conductors=2)
+    topology = layout.topology()
+
+
+class Wide(Embedded):
+    """The same with two APIs, two conductors, and a second cell with a host of its own."""
 
     layout = Layout(
         apis=2, conductors=2, hosts={"host1": "cell1", "host2": "cell1", "host3": "cell2"}
@@ -308,5 +315,10 @@ class Scaled(Embedded):
 
 
 def scaled() -> Scaled:
-    """Make the target: ``--target targets.embedded.target:scaled``."""
+    """Make the target; :mod:`suites.scaled` has it with its words."""
     return Scaled()
+
+
+def wide() -> Wide:
+    """Make the target; :mod:`suites.scaled` has it with its words."""
+    return Wide()

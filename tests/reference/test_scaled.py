@@ -14,13 +14,13 @@ from chaos.operation import OperationIndeterminate
 from chaos.point import When, means
 from chaos.target import Instrumentation
 from targets.embedded.layout import Layout
-from targets.embedded.target import Scaled
+from targets.embedded.target import Wide
 from tests.reference.nova.conftest import Cloud
 
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    target, label = Scaled(), f"test-{secrets.token_hex(4)}"
+    target, label = Wide(), f"test-{secrets.token_hex(4)}"
     with Controller(label=label, request_id_reader=target.request_id_reader) as controller:
         run_dir = tmp_path_factory.mktemp("scaled")
         environment = controller.environment
