@@ -12,6 +12,7 @@ from suites.invariants.deletes import deletes_fulfilled
 from suites.invariants.guests import guests_match_instances
 from suites.invariants.instances import instances_at_rest
 from suites.invariants.migrations import migrations_end
+from suites.invariants.ports import ports_match_interfaces
 from suites.invariants.quotas import quota_matches_servers
 from suites.invariants.usage import usage_tracked
 from suites.invariants.volumes import volumes_survive
@@ -25,6 +26,7 @@ __all__ = [
     "instances_at_rest",
     "migrations_end",
     "no_server_error",
+    "ports_match_interfaces",
     "quota_matches_servers",
     "usage_tracked",
     "volumes_survive",

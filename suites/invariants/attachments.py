@@ -30,13 +30,18 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
                 f"block device {device.id} is of {device.instance} and volume {device.volume}, its "
                 f"attachment {attachment.id} of {attachment.instance} and {attachment.volume}"
             )
+    # On no host, and its volumes with it.
+    offloaded = {i.uuid for i in world.instances if i.vm_state == "shelved_offloaded"}
+    parked = {d.attachment for d in world.block_devices if d.instance in offloaded}
+    kept = {a.volume for a in world.attachments if a.id in parked}
+    kept -= {a.volume for a in world.attachments if a.id not in parked}
     for attachment in world.attachments:
         if devices[attachment.id] != 1:
             yield (
                 f"attachment {attachment.id} of volume {attachment.volume} has "
                 f"{devices[attachment.id]} block devices"
             )
-        if attachment.status != "attached":
+        if attachment.status != ("reserved" if attachment.id in parked else "attached"):
             yield f"attachment {attachment.id} of {attachment.volume} stays {attachment.status}"
     used = Counter(a.volume for a in world.attachments)
     for lost in sorted(used.keys() - {volume.id for volume in world.volumes}):
@@ -44,6 +49,8 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
     yield from _connections(world)
     for volume in world.volumes:
         expected = {"in-use"} if used[volume.id] else {"available", "error"}
+        if volume.id in kept:
+            expected = {"reserved"}
         if volume.status not in expected:
             yield (
                 f"volume {volume.name} ({volume.id}) is {volume.status} with "

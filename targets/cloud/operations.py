@@ -193,6 +193,36 @@ def rebuild_server(
     return {"status": 202, "server": key}
 
 
+@operation("server.shelve")
+def shelve_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
+    """Shut a server off, and keep its root disk as an image."""
+    key = server_id(scope, server)
+    scope.client.compute.shelve_server(key)
+    if wait:
+        wait_server(scope, server, wait)
+    return {"status": 202, "server": key}
+
+
+@operation("server.offload")
+def offload_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
+    """Remove a shelved server from its host."""
+    key = server_id(scope, server)
+    scope.client.compute.shelve_offload_server(key)
+    if wait:
+        wait_server(scope, server, wait)
+    return {"status": 202, "server": key}
+
+
+@operation("server.unshelve")
+def unshelve_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
+    """Bring a shelved server again."""
+    key = server_id(scope, server)
+    scope.client.compute.unshelve_server(key)
+    if wait:
+        wait_server(scope, server, wait)
+    return {"status": 202, "server": key}
+
+
 @operation("server.restore")
 def restore_server(scope: Scope, server: Server, wait: str = "") -> dict[str, Any]:
     """Have a server back that was deleted softly."""

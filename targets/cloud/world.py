@@ -66,6 +66,8 @@ class Instance:
     ram: int
     disk: int
     fault: str = ""
+    ports: tuple[str, ...] = ()
+    """The network ports that its record names."""
 
     @property
     def key(self) -> str:

@@ -45,7 +45,7 @@ _QUOTA_USAGES = """
     SELECT project_id, instance FROM instance_mappings WHERE NOT queued_for_delete ORDER BY 2
 """
 _INSTANCES = """
-    SELECT uuid, name, host, vm_state, task_state, power_state, hidden, vcpus, ram, disk,
+    SELECT uuid, name, host, vm_state, task_state, power_state, hidden, vcpus, ram, disk, ports,
            (SELECT message FROM instance_faults f WHERE f.instance = uuid ORDER BY id DESC LIMIT 1)
     FROM instances WHERE deleted_at IS NULL ORDER BY uuid
 """
@@ -196,10 +196,10 @@ def _each(
 
 
 def _instance(cell: str, uuid: str, name: str, *row: Any) -> Instance:
-    host, vm_state, task_state, power_state, hidden, vcpus, ram, disk, fault = row
+    host, vm_state, task_state, power_state, hidden, vcpus, ram, disk, ports, fault = row
     return Instance(
         uuid, name, cell, host, vm_state, task_state, power_state, bool(hidden), vcpus, ram, disk,
-        fault or "",
+        fault or "", tuple(port["id"] for port in json.loads(ports)),
     )  # fmt: skip
 
 

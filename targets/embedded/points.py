@@ -83,6 +83,7 @@ POINTS = {
     ),
     "port.create": _nova("ports:create", "*", "make a port for a server"),
     "port.bind": _nova("ports:bind", "*", "give a user's port to a server"),
+    "port.unbind_host": _nova("ports:unbind_host", "*", "leave a port to a server on no host"),
     "port.delete": _nova("ports:delete", "*", "delete a port"),
     "allocation.claim": _nova("allocations:claim", "*", "claim a host's resources"),
     "allocation.delete": _nova("allocations:release", "*", "give a host's resources back"),
@@ -111,6 +112,14 @@ POINTS = {
     "compute.unpause": _compute("power:PowerSwitch.unpause", "let a paused server go on"),
     "compute.snapshot": _compute("snapshots:Photographer.snapshot", "make an image of a server"),
     "compute.rebuild": _compute("rebuilding:Rebuilder.rebuild", "make a guest anew"),
+    "compute.shelve": _compute("shelving:Shelver.shelve", "keep a server as an image"),
+    "compute.shelve_offload": _compute(
+        "shelving:Shelver.shelve_offload", "remove a shelved server from its host"
+    ),
+    "compute.unshelve": _compute("shelving:Shelver.unshelve", "bring a shelved server again"),
+    "conductor.unshelve": _nova(
+        "unshelve_task:run", "conductor", "choose a host for a shelved server"
+    ),
     "compute.soft_delete": _compute("soft_delete:SoftDeleter.soft_delete", "keep a deleted server"),
     "compute.restore": _compute("soft_delete:SoftDeleter.restore", "have a server back"),
     "compute.attach": _compute("devices:Devices.attach_volume", "connect a volume"),

@@ -98,16 +98,15 @@ class Images:
         return _view(row)
 
     def create(
-        self, name: str, image_id: str, visibility: str, properties: dict[str, Any]
+        self, name: str, image_id: str, visibility: str, properties: dict[str, Any], owner: str
     ) -> dict[str, Any]:
-        """Make an image record, whose data is yet to come.
+        """Make an image record, whose data is yet to come; ``owner`` is a project.
 
         Raises:
             HttpError: 409, the id is taken.
         """
         try:
             with self._db.transaction() as connection:
-                owner = context.current().project_id
                 record = _record(image_id, name, visibility, properties, owner)
                 connection.execute(IMAGES.insert(), record)
         except sa.exc.IntegrityError:
@@ -215,7 +214,13 @@ def api(images: Images) -> Api:
         image_id = wanted.id or str(uuid.uuid4())
         if wanted.visibility == "public" and not context.current().is_admin:
             raise HttpError(403, "You are not authorized to complete publicize_image action.")
-        return Reply(201, images.create(wanted.name or "", image_id, wanted.visibility, others))
+        caller = context.current()
+        # Only an administrator makes images for others.
+        owner = str(extra.get("owner") or "") if caller.is_admin else ""
+        image = images.create(
+            wanted.name or "", image_id, wanted.visibility, others, owner or caller.project_id
+        )
+        return Reply(201, image)
 
     @api.route("GET", "/v2/images/{image_id}")
     def show(request: Request) -> dict[str, Any]:

@@ -31,7 +31,9 @@ from targets.cloud.world import (
     Volume,
 )
 
-VM = Instance("i1", "vm", "cell1", "host1", "active", None, 1, False, vcpus=1, ram=64, disk=1)
+VM = Instance(
+    "i1", "vm", "cell1", "host1", "active", None, 1, False, vcpus=1, ram=64, disk=1, ports=("p1",)
+)
 GUEST = Guest("host1", "i1", "running", ("v1",))
 VOLUME = Volume("v1", "data", "in-use", 1)
 ATTACHMENT = Attachment("a1", "v1", "i1", "attached")
@@ -71,6 +73,7 @@ RESIZED = replace(
         *(replace(a, provider="host2", amount=2 * a.amount) for a in ALLOCATIONS),
     ),
     host_connections=(HostConnection("host2", "v1"),),
+    ports=(Port("p1", "i1", "host2", "ACTIVE"),),
     compute_nodes=(replace(NODE, used=OLD), replace(NODE, host="host2", used=NEW)),
 )
 """The server has moved to the other host, and waits for its user's decision."""
@@ -201,6 +204,10 @@ def test_a_host_may_be_overbooked_only_by_servers_that_leave() -> None:
         (library.attachments_match_block_devices, {"volumes": ()}),
         (library.attachments_match_block_devices, {"host_connections": ()}),
         (library.actions_are_told, {"actions": ()}),
+        (library.ports_match_interfaces, {"ports": ()}),
+        (library.ports_match_interfaces, {"instances": ()}),
+        (library.ports_match_interfaces, {"instances": (replace(VM, ports=()),)}),
+        (library.ports_match_interfaces, {"instances": (replace(VM, host="host2"),)}),
         (library.actions_are_told, {"actions": (CREATED, replace(CREATED, finished=False))}),
         (library.actions_are_told, {"notifications": (TOLD,)}),
         (library.actions_are_told, {"notifications": (replace(TOLD, phase="end"),)}),
@@ -453,6 +460,7 @@ def test_the_library_has_every_invariant_under_its_name() -> None:
         "attachments-match-block-devices", "volumes-survive", "deletes-fulfilled",
         "no-server-error", "actions-are-told", "usage-tracked", "migrations-end",
         "quota-matches-servers",
+        "ports-match-interfaces",
     }  # fmt: skip
 
 

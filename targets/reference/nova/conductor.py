@@ -16,6 +16,7 @@ from targets.reference.nova import (
     process,
     services,
     settings,
+    unshelve_task,
 )
 from targets.reference.nova.rpc import bus
 
@@ -31,11 +32,16 @@ class Conductor:
         """Find a host for a server that is to be moved, and have it claimed there."""
         migrate_task.run(cell, migration, attempt)
 
+    def unshelve_instance(self, cell: str, instance: str, attempt: int = 0) -> None:
+        """Choose a host for an instance that is shelved and on none."""
+        unshelve_task.run(cell, instance, attempt)
+
     def recover(self) -> None:
-        """Take up every build and every move that stopped half-way."""
+        """Take up every build, every move and every unshelve that stopped half-way."""
         with context.use(tokens.service_context(context.current_request_id() or "")):
             build_task.resume()
             migrate_task.resume()
+            unshelve_task.resume()
 
 
 def main() -> None:

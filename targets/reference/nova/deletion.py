@@ -147,6 +147,8 @@ def remove_unhosted(instance: Instance) -> None:
     release_volumes(instance)
     give_back_reservations(instance.uuid)
     images.forget_of(instance)
+    if instance.ports:
+        ports.release(instance.uuid, instance.requested_networks)
     for migration in Migration.find(instance.cell, instance=instance.uuid):
         allocations.release(migration.uuid)
     allocations.release(instance.uuid)

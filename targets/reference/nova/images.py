@@ -9,23 +9,25 @@ from targets.reference.nova.instance import Instance
 
 SNAPSHOT = "snapshot_image"
 """Where an instance's system metadata say which image is being made of it."""
+SHELVED = "shelved_image_id"
+"""… and which image has what its root disk held when it was shelved."""
 _SERVICE = ServiceClient("image")
 
 
-def create_snapshot(
-    image: str, name: str, instance: str, base: str, temporary: bool = False
-) -> None:
+def create_snapshot(image: str, name: str, instance: Instance, temporary: bool = False) -> None:
     """Make the record of a snapshot, whose data is yet to come; one that is there is no error.
 
-    A ``temporary`` one is nobody's but ours: it goes when its purpose is fulfilled.
+    It belongs to the instance's project, whoever makes it. A ``temporary`` one goes when its
+    purpose is fulfilled.
     """
     body = {
         "id": image,
         "name": name,
         "visibility": "private",
         "image_type": "snapshot",
-        "instance_uuid": instance,
-        "base_image_ref": base,
+        "owner": instance.project_id,
+        "instance_uuid": instance.uuid,
+        "base_image_ref": instance.image,
     }
     if temporary:
         body["temporary"] = "True"
@@ -66,6 +68,8 @@ def delete_unless_active(image: str) -> None:
 
 def forget_of(instance: Instance) -> None:
     """Remove the images that were made, or being made, for an instance that does not need them."""
-    unfinished = instance.system_metadata.get(SNAPSHOT)
+    unfinished, shelved = map(instance.system_metadata.get, (SNAPSHOT, SHELVED))
     if unfinished:
         delete_unless_active(unfinished)
+    if shelved:
+        delete(shelved)

@@ -89,6 +89,12 @@ def unbind(port: str) -> None:
         _SERVICE.put(f"/v2.0/ports/{port}", {"port": nobody})
 
 
+def unbind_host(port: str) -> None:
+    """Leave a port to its instance, which is on no host for a while (LP#1983471)."""
+    with suppress(NotFound):
+        _SERVICE.put(f"/v2.0/ports/{port}", {"port": {"binding:host_id": ""}})
+
+
 def _summary(port: dict[str, Any], network: str) -> dict[str, str]:
     addresses = port["fixed_ips"]
     return {

@@ -59,6 +59,21 @@ class RequestSpec:
             host=migration.requested_host,
         )
 
+    @staticmethod
+    def of_unshelve(instance: Instance) -> RequestSpec:
+        """Return what is wanted of a host for a server that comes again, within its cell."""
+        said = instance.attributes
+        return RequestSpec(
+            instance.uuid,
+            instance.vcpus,
+            instance.ram,
+            instance.disk,
+            zone=said.availability_zone,
+            group=said.group,
+            extra_specs=_extra_specs(said.flavor),
+            cell=instance.cell,
+        )
+
 
 def _extra_specs(flavor: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = flavor.get("extra_specs", {})

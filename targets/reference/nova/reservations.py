@@ -28,3 +28,12 @@ def note(device: BlockDevice, attachment: str) -> BlockDevice | None:
     if noted is None or noted.attachment != attachment:
         volumes.delete_attachment(attachment)
     return noted
+
+
+def park(device: BlockDevice) -> None:
+    """Have a volume reserved, and connected to no host, for an instance that is on none."""
+    parked = volumes.reserve_anew(device.instance, device.volume)
+    device.save(attachment=parked)
+    for other in volumes.attachment_ids(device.instance, device.volume):
+        if other != parked:
+            volumes.delete_attachment(other)

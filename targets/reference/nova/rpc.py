@@ -50,6 +50,12 @@ class ConductorRpc:
         _client("conductor").cast("", "migrate_server", delay_s=delay_s, **arguments)
 
     @staticmethod
+    def unshelve_instance(cell: str, instance: str, attempt: int = 0, delay_s: float = 0.0) -> None:
+        """Have a host chosen for an instance that is shelved and on none."""
+        arguments = {"cell": cell, "instance": instance, "attempt": attempt}
+        _client("conductor").cast("", "unshelve_instance", delay_s=delay_s, **arguments)
+
+    @staticmethod
     def recover() -> None:
         """Have every build that stopped half-way taken up again."""
         _client("conductor").cast("", "recover")
@@ -117,6 +123,21 @@ class ComputeRpc:
     def rebuild(instance: Instance) -> None:
         """Have the guest made anew."""
         _cast(instance.host, "rebuild", instance)
+
+    @staticmethod
+    def shelve(instance: Instance) -> None:
+        """Have the guest shut off, and its root disk kept as an image."""
+        _cast(instance.host, "shelve", instance)
+
+    @staticmethod
+    def shelve_offload(instance: Instance) -> None:
+        """Have a shelved instance removed from its host."""
+        _cast(instance.host, "shelve_offload", instance)
+
+    @staticmethod
+    def unshelve(instance: Instance) -> None:
+        """Have a shelved instance brought again: on its host, or on the node chosen for it."""
+        _cast(instance.host or instance.node, "unshelve", instance)
 
     @staticmethod
     def soft_delete(instance: Instance) -> None:

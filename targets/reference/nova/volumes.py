@@ -84,3 +84,23 @@ def is_used_on(host: str, volume: str, attachment: str) -> bool:
     return any(
         other["connection_info"].get("host") == host for other in found if other["id"] != attachment
     )
+
+
+def reserve_anew(instance: str, volume: str) -> str:
+    """Reserve a volume once more for the instance that has it; return the new attachment.
+
+    So that nobody else gets it when the one that connects it to a host is removed.
+    """
+    found = _SERVICE.get(f"/v3/attachments?instance_id={instance}&volume_id={volume}")
+    reserved = [a["id"] for a in found["attachments"] if a["status"] == "reserved"]
+    if reserved:
+        return str(reserved[0])
+    body = {"attachment": {"volume_uuid": volume, "instance_uuid": instance}}
+    made: str = _SERVICE.post("/v3/attachments", body)["attachment"]["id"]
+    return made
+
+
+def attachment_ids(instance: str, volume: str) -> list[str]:
+    """Name the attachments of a volume to an instance."""
+    found = _SERVICE.get(f"/v3/attachments?instance_id={instance}&volume_id={volume}")
+    return [attachment["id"] for attachment in found["attachments"]]

@@ -210,7 +210,11 @@ class Volumes:
         attachment_id = str(uuid.uuid4())
         with self._db.transaction() as connection:
             volume = _volume(connection, volume_id)
-            shared = volume.multiattach and volume.status in ("reserved", "attaching", "in-use")
+            others = [a for a in _of_volume(connection, volume_id) if a.instance != instance]
+            moving = not others and volume.status == "in-use"  # to another host, or to none
+            shared = moving or (
+                volume.multiattach and volume.status in ("reserved", "attaching", "in-use")
+            )
             if volume.status != "available" and not shared:
                 raise HttpError(
                     400,

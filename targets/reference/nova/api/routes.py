@@ -25,6 +25,7 @@ from targets.reference.nova.api.servers import (
     moves,
     power,
     rebuild,
+    shelving,
     snapshots,
     soft_delete,
     tags,
@@ -50,7 +51,7 @@ RESOURCES = (
     quota_sets,
     server_groups,
 )
-SERVER_ACTIONS = (consoles, locking, moves, power, rebuild, snapshots, soft_delete)
+SERVER_ACTIONS = (consoles, locking, moves, power, rebuild, shelving, snapshots, soft_delete)
 """The modules that add to the table of ``servers.actions``: it is enough to import them."""
 
 

@@ -91,6 +91,13 @@ def leave(host: Host, instance: Instance) -> None:
             _disconnect(host, instance.uuid, device.volume, device.attachment)
 
 
+def park(host: Host, device: BlockDevice) -> None:
+    """Take a volume from its guest and this host, and keep it for its instance."""
+    with users_of(host, device.volume):
+        _disconnect(host, device.instance, device.volume, device.attachment)
+        reservations.park(device)
+
+
 def remove_guest(host: Host, uuid: str) -> None:
     """Remove a guest whose instance is deleted, records and attachments and all."""
     for volume in host.driver.disks(uuid):

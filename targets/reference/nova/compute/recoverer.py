@@ -13,6 +13,7 @@ from targets.reference.nova.compute import (
     devices,
     power,
     rebuilding,
+    shelving,
     snapshots,
     soft_delete,
 )
@@ -46,6 +47,9 @@ class Recoverer:
                     recover(host, found, give_up=attempt >= LAST_ATTEMPT)
                 elif found and building.is_to_be_built(host, found):
                     building.begin(host, found, give_up=attempt >= LAST_ATTEMPT)
+                elif found and shelving.is_to_come(host, found):
+                    shelving.unshelve(host, found)
+                    InstanceAction.finish(host.cell, instance, "unshelve")
             except (GoesOn, InstanceNotFound, UnexpectedTaskState) as conflict:
                 LOG.warning("recovery of %s stops: %s", instance, conflict)
             except Exception:
@@ -60,7 +64,10 @@ class Recoverer:
         Resizer(host).resume_moves()
         for unclaimed in Instance.find(host.cell, node=host.name, host=None):
             # The call to build it may be lost. The conductor knows whether it shall be built.
-            ConductorRpc.build_instance(unclaimed.uuid, attempt=1)
+            if shelving.is_to_come(host, unclaimed):
+                self.recover(unclaimed.uuid)
+            else:
+                ConductorRpc.build_instance(unclaimed.uuid, attempt=1)
 
     def remove_deleted_guests(self) -> None:
         """Remove the guests whose instance was deleted while no compute was here to do it.
@@ -98,7 +105,8 @@ def recover(host: Host, instance: Instance, give_up: bool) -> None:
     if decision in (Recovery.CLEAR_TASK, Recovery.DISCARD_SNAPSHOT):
         InstanceAction.finish_all(host.cell, instance.uuid, "Error")
         return recover(host, host.get(instance.uuid), give_up)
-    devices.finish(host, instance)
+    if decision != Recovery.OFFLOAD:
+        devices.finish(host, instance)
     return InstanceAction.finish_all(host.cell, instance.uuid, "Success")
 
 
@@ -116,6 +124,12 @@ def _recover_guest(host: Host, instance: Instance, decision: Recovery) -> None:
             power.pause(host, instance)
         case Recovery.UNPAUSE:
             power.unpause(host, instance)
+        case Recovery.SHELVE:
+            shelving.shelve(host, instance)
+        case Recovery.OFFLOAD:
+            shelving.offload(host, instance)
+        case Recovery.UNSHELVE:
+            shelving.unshelve(host, instance)
         case Recovery.SOFT_DELETE:
             soft_delete.soft_delete(host, instance)
         case Recovery.RESTORE:

@@ -16,6 +16,7 @@ from targets.reference.nova.states import (
     HARD_REBOOT_TASKS,
     MOVE_TASKS,
     REBUILD_TASKS,
+    SHELVE_TASKS,
     SNAPSHOT_TASKS,
     SOFT_REBOOT_TASKS,
     Power,
@@ -39,6 +40,9 @@ class Recovery(Enum):
     DISCARD_SNAPSHOT = auto()
     SOFT_DELETE = auto()
     RESTORE = auto()
+    SHELVE = auto()
+    OFFLOAD = auto()
+    UNSHELVE = auto()
     STOP = auto()
     START = auto()
     PAUSE = auto()
@@ -82,6 +86,12 @@ def decide(task_state: Task | None, vm_state: Vm, power_state: Power) -> Recover
         return Recovery.STOP
     if task_state == Task.POWERING_ON:
         return Recovery.START
+    if task_state in SHELVE_TASKS:
+        return Recovery.SHELVE
+    if task_state == Task.SHELVING_OFFLOADING:
+        return Recovery.OFFLOAD
+    if task_state == Task.UNSHELVING:
+        return Recovery.UNSHELVE
     if task_state == Task.SOFT_DELETING:
         return Recovery.SOFT_DELETE
     if task_state == Task.RESTORING:

@@ -20,6 +20,7 @@ from targets.reference.nova.compute.power import PowerSwitch
 from targets.reference.nova.compute.rebuilding import Rebuilder
 from targets.reference.nova.compute.recoverer import Recoverer
 from targets.reference.nova.compute.resizing import Resizer
+from targets.reference.nova.compute.shelving import Shelver
 from targets.reference.nova.compute.snapshots import Photographer
 from targets.reference.nova.compute.soft_delete import SoftDeleter
 from targets.reference.nova.compute.tracker import ResourceTracker
@@ -30,7 +31,8 @@ LOG = logging.getLogger(__name__)
 UPKEEP = (upkeep,)
 """Modules that add periodic tasks, and nothing else: it is enough to import them."""
 OPERATIONS = (
-    Builder, PowerSwitch, Devices, Photographer, Rebuilder, Resizer, SoftDeleter, PeriodicTasks
+    Builder, PowerSwitch, Devices, Photographer, Rebuilder, Resizer, Shelver, SoftDeleter,
+    PeriodicTasks,
 )  # fmt: skip
 """What a compute can be asked to do over the bus, beside looking at an instance again."""
 

@@ -103,6 +103,17 @@ class ResourceTracker:
         with self._semaphore, databases.cell(self._cell).transaction() as connection:
             self._counted(migration.changing(IN_PROGRESS, status=status))(connection)
 
+    def receive(self, instance: Instance) -> Instance:
+        """Take an instance that was given to this host to be unshelved.
+
+        Raises:
+            ComputeResourcesUnavailable: there is no room for it.
+            InstanceNotFound, UnexpectedTaskState: it is not to come any more.
+        """
+        with self._semaphore:
+            room = self._counted(fits(self._host))
+            return instance.save(expected_task_state={Task.UNSHELVING}, host=self._host, also=room)
+
     def destroy(self, instance: Instance) -> None:
         """Delete an instance's record; the host has its resources again."""
         with self._semaphore:

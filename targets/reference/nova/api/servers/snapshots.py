@@ -42,7 +42,7 @@ def create_image(request: Request, server: str, asked: CreateImageSchema) -> Rep
         system_metadata=instance.remembering(snapshot_image=image),
     )
     try:
-        images.create_snapshot(image, asked.name, server, instance.image)
+        images.create_snapshot(image, asked.name, instance)
     except (ServiceError, Unreachable) as error:
         raise HttpError(503, f"The image service gave no image: {error}") from None
     finally:
