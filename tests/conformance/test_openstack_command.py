@@ -84,7 +84,7 @@ def test_a_day_of_a_user(openstack: OpenStack) -> None:
         return openstack.ask("server show vm")
 
     made = openstack.ask("server create --flavor m1.tiny --image cirros --network private vm")
-    assert (made["name"], made["status"]) == ("vm", "BUILD")
+    assert made["name"] == "vm"
     assert seen()["status"] == "ACTIVE"
     assert [server["Name"] for server in openstack.ask("server list")] == ["vm"]
 
@@ -94,6 +94,11 @@ def test_a_day_of_a_user(openstack: OpenStack) -> None:
     assert seen()["status"] == "SHUTOFF"
     openstack.tell("server start vm")
     assert seen()["status"] == "ACTIVE"
+
+    openstack.tell("server resize --flavor m1.small vm")
+    assert (seen()["status"], seen()["flavor"]["name"]) == ("VERIFY_RESIZE", "m1.small")
+    openstack.tell("server resize confirm vm")
+    assert (seen()["status"], seen()["flavor"]["name"]) == ("ACTIVE", "m1.small")
 
     volume = openstack.ask("volume create --size 1 data")["id"]
     openstack.ask("server add volume vm data")
@@ -106,7 +111,10 @@ def test_a_day_of_a_user(openstack: OpenStack) -> None:
     openstack.tell("server set --property a=b --name other vm")
     assert openstack.ask("server show other")["properties"] == {"a": "b"}
     done = [event["Action"] for event in openstack.ask("server event list other")]
-    assert done == ["detach_volume", "attach_volume", "start", "stop", "reboot", "create"]
+    assert done == [
+        "detach_volume", "attach_volume", "confirmResize", "resize", "start", "stop", "reboot",
+        "create",
+    ]  # fmt: skip
 
     openstack.tell("server delete other")
     openstack.tell("volume delete data")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -247,3 +249,36 @@ def test_what_two_creates_at_one_time_have_too_much_of_is_refused_later(
     assert "Quota exceeded for instances" in seen["first"]["fault"]["message"]
     booted.do("volume.expect", "data", status="available")
     assert {a.consumer for a in booted.settled().allocations} == {seen["second"]["id"]}
+
+
+def test_a_cell_that_cannot_be_asked_costs_a_list_the_details_of_its_servers(
+    booted: Cloud, demo: Asking, create: Any
+) -> None:
+    server = create()
+    database = booted.target.run_dir / "nova_cell1.sqlite"
+    with closing(sqlite3.connect(database, isolation_level=None)) as cell:
+        cell.execute("ALTER TABLE instances RENAME TO lost")
+        try:
+            answers = [
+                demo("GET", "/servers/detail", version=v).json()["servers"]
+                for v in ("2.68", "2.69")
+            ]
+        finally:
+            cell.execute("ALTER TABLE lost RENAME TO instances")
+    assert answers[0] == []
+    assert [(seen["id"], seen["status"]) for seen in answers[1]] == [(server, "UNKNOWN")]
+    assert demo("GET", "/servers/detail").json()["servers"][0]["status"] == "ACTIVE"
+
+
+def test_an_operator_sees_where_servers_were_moved(
+    booted: Cloud, demo: Asking, admin: Asking, create: Any
+) -> None:
+    server = create()
+    demo("POST", f"/servers/{server}/action", {"resize": {"flavorRef": "2"}})
+    booted.target.settle(10)
+    (move,) = admin("GET", f"/os-migrations?instance_uuid={server}").json()["migrations"]
+    assert (move["status"], move["migration_type"]) == ("finished", "resize")
+    assert (move["old_instance_type_id"], move["new_instance_type_id"]) == ("1", "2")
+    assert {move["source_compute"], move["dest_compute"]} == {"host1", "host2"}
+    assert admin("GET", "/os-migrations?status=error").json()["migrations"] == []
+    assert fault(demo("GET", "/os-migrations")) == (403, "forbidden")

@@ -39,6 +39,7 @@ POLICY = Policy(
         "os-keypairs:delete": reader,
         "os-keypairs:index": reader,
         "os-keypairs:show": reader,
+        "os-migrations:index": admin,
         "os-quota-class-sets:show": admin,
         "os-quota-sets:defaults": reader,
         "os-quota-sets:delete": admin,

@@ -11,6 +11,7 @@ from targets.reference.nova.api import (
     keypairs,
     limits,
     microversion,
+    migrations,
     quota_sets,
     server_groups,
     versions,
@@ -48,6 +49,7 @@ RESOURCES = (
     hypervisors,
     keypairs,
     limits,
+    migrations,
     quota_sets,
     server_groups,
 )
