@@ -70,11 +70,11 @@ def memory_mib(target: Embedded) -> Memory:
     return found
 
 
-def left_over(target: Embedded) -> list[object]:
-    """What is there that was not in the pristine world."""
+def records(target: Embedded) -> set[object]:
+    """All that is there, but what tells of the past."""
     world = target.observe()
     tables = [table.name for table in fields(world) if table.name not in world.past]
-    return [record for table in tables for record in getattr(world, table)]
+    return {record for table in tables for record in getattr(world, table)}
 
 
 def measure(target: Embedded, servers: int, clients: int) -> tuple[Latencies, float, list[Memory]]:
@@ -110,8 +110,9 @@ def main() -> None:
         instrumentation = Instrumentation("load", Path(run_dir), lambda _: {}, lambda *_: None)
         try:
             target.start(instrumentation, frozenset())
+            before = records(target)
             latencies, took_s, marks = measure(target, given.servers, given.clients)
-            left = left_over(target)
+            left = sorted(map(str, records(target) - before))
         finally:
             target.stop()
     table = Table("operation", "n", "p50 ms", "p99 ms", title=f"{given.clients} clients")
@@ -126,6 +127,8 @@ def main() -> None:
     console.print(table)
     grown = max(last[name] - early[name] for name in early)
     console.print(f"{given.servers / took_s:.1f} servers a second, {len(left)} records left over")
+    for record in left[:10]:
+        console.print(f"left over: {record}")
     console.print(f"the service that grew most grew by {grown:.1f} MiB")
     sys.exit(bool(left) or grown > MOST_GROWTH_MIB)
 
