@@ -146,4 +146,10 @@ def destroy(aggregate_id: int) -> bool:
 
 def zones() -> dict[str, str]:
     """Return the zone of each host that is in one: host → zone."""
-    return {host: found.zone for found in find() if found.zone for host in found.hosts}
+    of_host = AGGREGATE_HOSTS.c.aggregate == AGGREGATE_METADATA.c.aggregate
+    query = sa.select(AGGREGATE_HOSTS.c.host, AGGREGATE_METADATA.c.value).join(
+        AGGREGATE_METADATA, of_host
+    )
+    with databases.api().read() as connection:
+        rows = connection.execute(query.where(AGGREGATE_METADATA.c.key == ZONE))
+        return {row.host: row.value for row in rows}
