@@ -4,14 +4,21 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TESTS  ?= tests
+# One of each family, and what the README shows: half a minute. `make suites` runs all of them.
+HEADLINE := $(wildcard suites/delete_while_booting/delete-before-compute-claims.plan.yaml \
+  suites/delete_while_booting/race-two-deletes*.plan.yaml suites/restart_recovery/kill-*.plan.yaml \
+  suites/restart_recovery/compute-dies-again.plan.yaml suites/volume_detach/delay-*.plan.yaml)
 
-.PHONY: help chaos test conformance lint schema bench clean
+.PHONY: help chaos suites test conformance lint schema bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 chaos: $(READY) ## run the headline plans on the embedded reference control plane, write the report
+	@$(BIN)/chaos run $(HEADLINE)
+
+suites: $(READY) ## run every plan of suites/ there, in some minutes
 	@$(BIN)/chaos run suites
 
 test: $(READY) ## pass the framework's own tests

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,12 @@ def connect(
     cloud: str,
     operator: Operator | None = None,
     balancer: Balancer | None = None,
+    administrator: str = "",
 ) -> Connection:
     """Connect to ``cloud`` of that file; the SDK's own retries are off.
 
-    The cloud's ``operator`` goes along, for the operations that are his.
+    The cloud's ``operator`` goes along, for the operations that are his, and so does
+    ``administrator()``: a connection to that other cloud of the file, made when it is wanted.
     """
     # Imported here, as it takes a tenth of a second and a run without this target needs none of it.
     from keystoneauth1.session import Session
@@ -71,10 +74,16 @@ def connect(
         load_envvars=False,
         session_constructor=ActorsSession,
     )
-    connection = Connection(config=found.get_one(cloud))
+
+    def connection_to(name: str) -> Connection:
+        connection = Connection(config=found.get_one(name))
+        if balancer:
+            connection.session.session.mount(balancer.url, _adapter(balancer))
+        return connection
+
+    connection = connection_to(cloud)
     connection.operator = operator  # type: ignore[attr-defined]
-    if balancer:
-        connection.session.session.mount(balancer.url, _adapter(balancer))
+    connection.administrator = cache(partial(connection_to, administrator))  # type: ignore[attr-defined]
     return connection
 
 

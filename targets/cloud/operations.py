@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from chaos.operation import (
     ExpectationFailed,
@@ -242,10 +242,13 @@ def force_delete_server(scope: Scope, server: Server) -> dict[str, Any]:
 
 
 @operation("server.delete")
-def delete_server(scope: Scope, server: Server) -> dict[str, Any]:
+def delete_server(
+    scope: Scope, server: Server, by: Literal["owner", "administrator"] = "owner"
+) -> dict[str, Any]:
     """Ask for a server's deletion; that it is gone already (404) is as good as 204."""
+    client = scope.client if by == "owner" else scope.client.administrator()
     key = _find(scope, scope.client.compute, "servers", server)
-    status = _delete(scope.client.compute.delete_server, key, 204)
+    status = _delete(client.compute.delete_server, key, 204)
     return {"status": status, "server": key}
 
 

@@ -143,8 +143,9 @@ class Embedded(ProcessTarget):
         """Return the connection that all actors share."""
         if self._connection is None:
             self._connection = connect(
-                self.clouds_yaml, clouds.CLOUD, self._operator, self._balancer()
-            )
+                self.clouds_yaml, clouds.CLOUD, self._operator, self._balancer(),
+                f"{clouds.CLOUD}-admin",
+            )  # fmt: skip
         return self._connection
 
     def observe(self) -> CloudWorld:
