@@ -83,7 +83,8 @@ def test_schedules_in_which_one_waits_for_the_lock_of_another_are_counted(
     """Who is let go by a lock goes on within the other's step: what it does then counts too."""
     attach = step("volume.attach", server="vm", volume="data", wait="", allow=(404, 409))
     delete = step("server.delete", server="vm", allow=(409,))
-    points = [API, "before attachment.create", "before compute.attach", "before compute.terminate"]
+    places = ("attachment.create", "compute.attach", "compute.terminate", "port.delete")
+    points = [API, *(f"before {place}" for place in places)]
     plan = Plan(
         name="attach-against-delete",
         given=(step("volume.create", name="data"), step("server.create", name="vm")),
