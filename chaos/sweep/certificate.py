@@ -74,9 +74,12 @@ class Certificate:
             for line in lines[1:]:
                 entry = _entry(line)
                 self.entries[entry.key] = entry
-        else:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(head) + "\n")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Without the line that a killed sweep did not finish: the next one would be joined to it.
+        kept = [head, *(asdict(entry) for entry in self.entries.values())]
+        whole = self.path.with_suffix(".new")
+        whole.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        whole.replace(self.path)
 
     def add(self, entry: Entry) -> None:
         """Record what became of a place."""
@@ -88,6 +91,13 @@ class Certificate:
     def red(self) -> list[Entry]:
         """What somebody must look at."""
         return [entry for entry in self.entries.values() if entry.is_red]
+
+    @property
+    def proved_nothing(self) -> list[str]:
+        """The workloads in which no crash was seen: left out, or every place unreachable."""
+        swept = {entry.workload for entry in self.entries.values()}
+        run = {entry.workload for entry in self.entries.values() if entry.status is Status.RUN}
+        return sorted((swept - run) | self.left_out.keys())
 
     def counts(self) -> dict[str, Counter[str]]:
         """Of each workload: how many places were run, and with which verdicts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +91,11 @@ def sweep(
             f"\n{terminal.plain(workload)} was left out: {terminal.plain(reason)}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
+    for workload in certificate.proved_nothing:
+        out.print(
+            f"\n[red]{terminal.plain(workload)}: no crash was seen, which proves nothing[/]",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     for found in residues:
         out.print(f"[red]left behind:[/] {terminal.plain(found)}", highlight=False, soft_wrap=True)
     paths = terminal.plain(" ".join(map(str, written)))
@@ -100,7 +106,7 @@ def sweep(
     if not certificate.entries:
         why = "" if certificate.left_out else f": no workload passes a point like `{points}`"
         raise ChaosError(f"nothing was swept{why}")
-    return 1 if certificate.red or residues else 0
+    return 1 if certificate.red or certificate.proved_nothing or residues else 0
 
 
 def _installed(target: str) -> Path | None:
@@ -118,7 +124,7 @@ def _line(entry: Entry) -> str:
 
 
 def _told(entry: Entry) -> str:
-    again = f"\n  chaos run {entry.plan}" if entry.plan else ""
+    again = f"\n  {shlex.join(['chaos', 'run', entry.plan])}" if entry.plan else ""
     return f"\n{_line(entry)}\n{terminal.plain(entry.reason + again)}"
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -121,7 +122,6 @@ class Sweep:
     """What the journals of the workers have in common with the one they come into."""
     on_progress: Callable[[int, Entry | None], None] = lambda total, entry: None
     _total: int = 0
-    _emitted: int = 0
     _todo: dict[Future[worker.Result], _Task] = field(default_factory=dict)
 
     def run(self, journal: Journal) -> None:
@@ -210,10 +210,12 @@ class Sweep:
 
     def _emitting(self, entry: Entry, task: _Task) -> Entry:
         """Write the plan of a trial to a file, ready to be run."""
-        self._emitted += 1
-        name = f"{task.plan.name}-{self._emitted}"
-        path = self.results / PLANS / f"{name}.plan.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.results / PLANS
+        folder.mkdir(parents=True, exist_ok=True)
+        # What an earlier sweep has found, and whatever else is there, stays.
+        names = (f"{task.plan.name}-{number}" for number in count(1))
+        name = next(one for one in names if not (folder / f"{one}.plan.yaml").exists())
+        path = folder / f"{name}.plan.yaml"
         plan = crashing(task.plan, task.places).model_copy(
             update={
                 "name": name,

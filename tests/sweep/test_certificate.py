@@ -52,7 +52,19 @@ def test_a_line_that_a_killed_sweep_did_not_finish_is_done_again(path: Path) -> 
     certificate.add(entry("before desk.make in desk"))
     certificate.add(entry("after desk.make in desk"))
     path.write_text(path.read_text()[:-20])
-    assert [*begun(path, resume=True).entries] == [("reboot", "before desk.make in desk")]
+    again = begun(path, resume=True)
+    assert [*again.entries] == [("reboot", "before desk.make in desk")]
+    again.add(entry("after desk.make in desk"))
+    assert len(begun(path, resume=True).entries) == 2
+
+
+def test_a_workload_in_which_no_crash_was_seen_proves_nothing(path: Path) -> None:
+    certificate = begun(path)
+    certificate.add(entry("a", "VACUOUS", Status.UNREACHABLE))
+    certificate.left_out["other"] = "it does not pass"
+    assert certificate.proved_nothing == ["other", "reboot"]
+    certificate.add(entry("b"))
+    assert certificate.proved_nothing == ["other"]
 
 
 def test_only_what_somebody_must_look_at_is_red(path: Path) -> None:

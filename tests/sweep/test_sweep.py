@@ -83,6 +83,19 @@ def test_a_sweep_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     assert len(places(tmp_path)) == 6
 
 
+def test_a_sweep_that_goes_on_keeps_the_plans_of_the_finds_before_it(tmp_path: Path) -> None:
+    command = ("sweep", PLAN, *AT_A_TRANSFER, "--bug", "lost-credit")
+    chaos(*command, cwd=tmp_path, expect=1)
+    entries = tmp_path / "chaos-results/sweep/entries.jsonl"
+    head, *lines = entries.read_text().splitlines(keepends=True)
+    first, _ = (line for line in lines if json.loads(line)["plan"])
+    entries.write_text(head + first)
+    chaos(*command, "--resume", cwd=tmp_path, expect=1)
+    for one in certificate(tmp_path)["entries"]:
+        if one["plan"]:
+            assert f"title: {one['places'][0]}\n" in (tmp_path / one["plan"]).read_text()
+
+
 def test_at_depth_2_it_crashes_again_in_the_recovery_from_each_crash(tmp_path: Path) -> None:
     (tmp_path / "send.plan.yaml").write_text(PARCELS)
     chaos(
