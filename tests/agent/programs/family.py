@@ -7,8 +7,10 @@ import os
 import pathlib
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import time
 
 import shop
 
@@ -61,8 +63,19 @@ def ask(name, expression):
 
 
 def fork_behind_python():
-    """As a program in C does that embeds Python and tells it nothing (uwsgi)."""
-    return ctypes.PyDLL(None).fork()
+    """As a program in C does that embeds Python and tells it nothing (uwsgi).
+
+    Such a program forks while nobody else wants the interpreter: a thread that has asked for it
+    leaves the child waiting for ever until that thread has had it. So nobody asks meanwhile.
+    """
+    fork = ctypes.PyDLL(None).fork
+    patience_s = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    try:
+        time.sleep(0.001)  # who waits already has it now
+        return fork()
+    finally:
+        sys.setswitchinterval(patience_s)
 
 
 def short_lived():
