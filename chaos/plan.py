@@ -14,9 +14,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    PlainSerializer,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -303,13 +305,20 @@ class Schedules(Model):
 
 _NAME = re.compile(r"[\w.-]+")
 
+_Rows = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: ((value,) if value else ()) if isinstance(value, str) else value),
+    PlainSerializer(lambda rows: rows[0] if len(rows) == 1 else list(rows)),
+]
+"""One word, or a list of them."""
+
 
 class Plan(Model):
     """A whole fault plan; see the module's docstring and ``docs/plans.md``."""
 
     name: str = Field(alias="plan", pattern=r"^[a-z0-9][a-z0-9-]*$", description="unique, a-z0-9-")
     title: str = Field("", description="one line: what happens, for a person")
-    scenario: str = Field("", description="the row it realizes, e.g. S3.1")
+    scenario: _Rows = Field((), description="the row it realizes, e.g. S3.1, or several")
     source: str = Field("", description="where it comes from, e.g. LP#1072751")
     target: str = Field("", description="the target it is for; empty: any")
     given: tuple[Step, ...] = Field((), description="the world before, made by the client")

@@ -152,6 +152,9 @@ class PlanItem(pytest.Item):
         self.target = target
         self.words = words
         self.add_marker("chaos")
+        for family in _families(case.plan):
+            _make_known(self.config, family)
+            self.add_marker(family)
 
     def runtest(self) -> None:
         """Run the plan."""
@@ -175,6 +178,21 @@ class PlanItem(pytest.Item):
         """Where the plan starts."""
         line = self.case.source.line if self.case.source else 1
         return self.path, line - 1, self.name
+
+
+def _families(plan: Plan) -> dict[str, None]:
+    """What the rows of a plan are chosen by: ``-m s3``."""
+    from chaos.language.rows import family
+
+    named = map(family, plan.scenario)
+    return dict.fromkeys(name for name in named if name.isidentifier())
+
+
+def _make_known(config: pytest.Config, family: str) -> None:
+    """Register a marker, once; pytest may refuse one that it was not told of."""
+    line = f"{family}: plans for a row of this family"
+    if line not in config.getini("markers"):
+        config.addinivalue_line("markers", line)
 
 
 def _raise_unless_expected(

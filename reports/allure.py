@@ -44,7 +44,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     if plan.case:
         allure.dynamic.parameter("case", plan.case)
     if plan.scenario:
-        allure.dynamic.feature(plan.scenario)
+        allure.dynamic.feature(*plan.scenario)
     for words, address in links(plan.source):
         allure.dynamic.link(address, name=words)
 

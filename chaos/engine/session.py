@@ -222,7 +222,7 @@ class Session:
             id=uuid.uuid4().hex[:12],
             plan=plan.name,
             title=plan.title,
-            scenario=plan.scenario,
+            scenario=", ".join(plan.scenario),
             source=plan.source,
             bug=case.bug,
             target=self.target,

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chaos.errors import PlanError
-from chaos.language import problem
+from chaos.errors import PlanError, nearest
+from chaos.language import problem, rows
 from chaos.language.arguments import names_of
 from chaos.language.bind import SECTIONS, BoundPlan, UnboundPlan, bind
 from chaos.language.catalogue import CatalogueError, Vocabulary, vocabulary
@@ -174,7 +174,7 @@ def _plan(path: Path, document: Document, case: Mapping[str, Any]) -> Plan:
         many = f"{len(places)} steps; at most {MOST_STEPS} are allowed"
         raise _error(path, document, [Problem(places[MOST_STEPS], many)], label)
     try:
-        return Plan.model_validate(case)
+        plan = Plan.model_validate(case)
     except ValidationError as error:
         problems = list(problem.in_plan(error, _FIELDS))
         twice = [item["ctx"]["label"] for item in error.errors() if item["type"] == "label"]
@@ -182,6 +182,22 @@ def _plan(path: Path, document: Document, case: Mapping[str, Any]) -> Plan:
             places = list(_called(case, twice[0], ()))
             problems = [Problem(places[-1], problems[0].message)]
         raise _error(path, document, problems, label) from None
+    unknown = list(_unknown_rows(plan, path))
+    if unknown:
+        raise _error(path, document, unknown, label)
+    return plan
+
+
+def _unknown_rows(plan: Plan, path: Path) -> Iterator[Problem]:
+    """Each row that the plan names and the list of its folder does not have."""
+    file = rows.file_for(path) if plan.scenario else None
+    if file is None:
+        return
+    known = rows.rows_in(file)
+    for row in plan.scenario:
+        if row not in known:
+            message = f"{file.name} has no row `{row}`; {nearest(row, known)}"
+            yield Problem(("scenario",), message)
 
 
 def _steps(steps: Any, path: problem.Path) -> Iterator[problem.Path]:

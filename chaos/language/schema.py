@@ -65,6 +65,7 @@ def plan_schema(words: Vocabulary | None = None) -> Schema:
             "additionalProperties": {**_list(_ref("invariant")), "minItems": 1},
         },
         "schedules": _ref("schedules"),
+        "scenario": _by_type({"type": "string"}, _list({"type": "string"})),
     }
     properties: Schema = {"matrix": {**_ref("matrix"), "description": "many cases of one plan"}}
     for name, described in plan["properties"].items():

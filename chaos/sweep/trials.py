@@ -28,7 +28,7 @@ def golden(plan: Plan, asserting: Collection[str] = ()) -> Plan:
     }
     # A plan must have faults; this is none that anybody can write, and proves nothing by itself.
     return plan.model_copy(
-        update={**kept, "inject": (), "then": (), "recover": None, "repeat": 1, "scenario": ""}
+        update={**kept, "inject": (), "then": (), "recover": None, "repeat": 1, "scenario": ()}
     )
 
 
