@@ -157,6 +157,8 @@ class ServiceSpec:
     ready: Readiness = Notified()
     after: tuple[str, ...] = ()
     stateless: bool = False
+    foreign: bool = False
+    """It is somebody else's program: no bug switch reaches it, and it runs on when they change."""
     cwd: str = placeholders.RUN_DIR
     """Its working directory; where there is none it is made, and belongs to ``user``."""
     user: str = ""

@@ -26,7 +26,8 @@ _WRITTEN = re.compile(
 )
 _MORE = re.compile(rf"\b(?:FROM|JOIN)\s+{_TABLE}(?:\s+AS)?(?:\s+\w+)?\s*,", re.IGNORECASE)
 _TOUCHES_NO_ROW = re.compile(
-    r"^(?:BEGIN|COMMIT|ROLLBACK|PRAGMA\s+(?:main\.|temp\.)?table_x?info)\b",
+    r"^(?:BEGIN|COMMIT|ROLLBACK|PRAGMA\s+(?:main\.|temp\.)?table_x?info"
+    r"|SELECT pg_advisory_xact_lock)\b",
     re.IGNORECASE,
 )
 _TEXT = re.compile(r"'(?:[^']|'')*'")

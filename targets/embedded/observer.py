@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,10 +77,11 @@ _MIGRATIONS = """
            old_flavor, new_flavor
     FROM migrations ORDER BY id
 """
-_GUESTS = """
-    SELECT uuid, power, (SELECT group_concat(volume) FROM disks WHERE guest = uuid)
-    FROM guests ORDER BY uuid
-"""
+_GUESTS = "SELECT uuid, power FROM guests ORDER BY uuid"
+_DISKS = "SELECT guest, volume FROM disks ORDER BY guest, volume"
+
+Look = Callable[[str, str], Iterable[tuple[Any, ...]]]
+"""``look(database, query)`` returns the rows that a query finds in the database of that name."""
 
 
 class Observer:
@@ -90,22 +91,8 @@ class Observer:
         self._lock = threading.Lock()
         self._last: tuple[dict[str, int], CloudWorld] | None = None
         """What was found last, and of which versions."""
-        self._api = _open(run_dir / "nova_api.sqlite")
-        self._placement = _open(run_dir / "placement.sqlite")
-        self._volume = _open(run_dir / "volume.sqlite")
-        self._network = _open(run_dir / "network.sqlite")
-        self._image = _open(run_dir / "image.sqlite")
-        self._cells = {cell: _open(run_dir / f"nova_{cell}.sqlite") for cell in cells}
-        self._hosts = {host: _open(run_dir / f"hypervisor_{host}.sqlite") for host in hosts}
-        self._all = {
-            "nova_api": self._api,
-            "placement": self._placement,
-            "volume": self._volume,
-            "network": self._network,
-            "image": self._image,
-            **{f"nova_{name}": database for name, database in self._cells.items()},
-            **{f"hypervisor_{name}": database for name, database in self._hosts.items()},
-        }
+        self._cells, self._hosts = cells, hosts
+        self._all = {name: _open(run_dir / f"{name}.sqlite") for name in databases(cells, hosts)}
 
     def world(self, deadline_s: float = 1.0) -> CloudWorld:
         """Read all that a user of the cloud, or its operator, could find at one moment.
@@ -146,31 +133,61 @@ class Observer:
         }
 
     def _read_all(self) -> CloudWorld:
-        instances = _each(self._cells, _INSTANCES, _instance)
-        placed = {(instance.cell, instance.uuid) for instance in instances}
-        return CloudWorld(
-            build_requests=_read(self._api, _BUILD_REQUESTS, BuildRequest),
-            instance_mappings=tuple(
-                InstanceMapping(instance, cell)
-                for instance, cell, queued in self._api.execute(_MAPPINGS)
-                # A mapping outlives its deleted server, as Nova's do; no user can see it.
-                if not (queued and cell and (cell, instance) not in placed)
+        return read(self._look, self._cells, self._hosts)
+
+    def _look(self, database: str, query: str) -> Iterable[tuple[Any, ...]]:
+        return self._all[database].execute(query)
+
+
+def databases(cells: Iterable[str], hosts: Iterable[str]) -> tuple[str, ...]:
+    """Name the databases in which a world is."""
+    shared = ("nova_api", "placement", "volume", "network", "image")
+    return *shared, *(f"nova_{name}" for name in cells), *(f"hypervisor_{name}" for name in hosts)
+
+
+def read(look: Look, cells: tuple[str, ...], hosts: tuple[str, ...]) -> CloudWorld:
+    """Read the world; whoever looks sees to it that all looks are at one moment."""
+
+    def rows(database: str, query: str, make: Callable[..., R]) -> tuple[R, ...]:
+        return tuple(make(*row) for row in look(database, query))
+
+    def of_cells(query: str, make: Callable[..., R]) -> tuple[R, ...]:
+        return tuple(make(cell, *row) for cell in cells for row in look(f"nova_{cell}", query))
+
+    def of_hosts(query: str, make: Callable[..., R]) -> tuple[R, ...]:
+        return tuple(make(h, *row) for h in hosts for row in look(f"hypervisor_{h}", query))
+
+    instances = of_cells(_INSTANCES, _instance)
+    placed = {(instance.cell, instance.uuid) for instance in instances}
+    disks = of_hosts(_DISKS, lambda *disk: disk)
+    return CloudWorld(
+        build_requests=rows("nova_api", _BUILD_REQUESTS, BuildRequest),
+        instance_mappings=tuple(
+            InstanceMapping(instance, cell)
+            for instance, cell, queued in look("nova_api", _MAPPINGS)
+            # A mapping outlives its deleted server, as Nova's do; no user can see it.
+            if not (queued and cell and (cell, instance) not in placed)
+        ),
+        quota_usages=rows("nova_api", _QUOTA_USAGES, QuotaUsage),
+        instances=instances,
+        block_devices=of_cells(_BLOCK_DEVICES, _block_device),
+        volumes=rows("volume", _VOLUMES, Volume),
+        attachments=rows("volume", _ATTACHMENTS, Attachment),
+        ports=rows("network", _PORTS, Port),
+        allocations=rows("placement", _ALLOCATIONS, Allocation),
+        guests=of_hosts(
+            _GUESTS,
+            lambda host, uuid, power: Guest(
+                host, uuid, power, tuple(disk[2] for disk in disks if disk[:2] == (host, uuid))
             ),
-            quota_usages=_read(self._api, _QUOTA_USAGES, QuotaUsage),
-            instances=instances,
-            block_devices=_each(self._cells, _BLOCK_DEVICES, _block_device),
-            volumes=_read(self._volume, _VOLUMES, Volume),
-            attachments=_read(self._volume, _ATTACHMENTS, Attachment),
-            ports=_read(self._network, _PORTS, Port),
-            allocations=_read(self._placement, _ALLOCATIONS, Allocation),
-            guests=_each(self._hosts, _GUESTS, _guest),
-            host_connections=_each(self._hosts, _CONNECTIONS, HostConnection),
-            images=_read(self._image, _IMAGES, _image),
-            actions=_each(self._cells, _ACTIONS, _action),
-            notifications=_each(self._cells, _NOTIFICATIONS, _notification),
-            compute_nodes=_each(self._cells, _NODES, _node),
-            migrations=_each(self._cells, _MIGRATIONS, _migration),
-        )
+        ),
+        host_connections=of_hosts(_CONNECTIONS, HostConnection),
+        images=rows("image", _IMAGES, _image),
+        actions=of_cells(_ACTIONS, _action),
+        notifications=of_cells(_NOTIFICATIONS, _notification),
+        compute_nodes=of_cells(_NODES, _node),
+        migrations=of_cells(_MIGRATIONS, _migration),
+    )
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -181,18 +198,6 @@ def _open(path: Path) -> sqlite3.Connection:
     )
     database.execute("PRAGMA query_only=ON")
     return database
-
-
-def _read(database: sqlite3.Connection, sql: str, make: Callable[..., R]) -> tuple[R, ...]:
-    return tuple(make(*row) for row in database.execute(sql))
-
-
-def _each(
-    databases: dict[str, sqlite3.Connection], sql: str, make: Callable[..., R]
-) -> tuple[R, ...]:
-    return tuple(
-        make(name, *row) for name, database in databases.items() for row in database.execute(sql)
-    )
 
 
 def _instance(cell: str, uuid: str, name: str, *row: Any) -> Instance:
@@ -237,7 +242,3 @@ def _migration(cell: str, uuid: str, *row: Any) -> Migration:
 def _usage(flavor: str) -> Usage:
     found = json.loads(flavor)
     return Usage(found["vcpus"], found["ram"], found["disk"])
-
-
-def _guest(host: str, uuid: str, power: str, disks: str | None) -> Guest:
-    return Guest(host, uuid, power, tuple(sorted(disks.split(","))) if disks else ())

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chaos.errors import NotSettled, TargetError
 from chaos.operation import Scope
@@ -45,16 +45,40 @@ VOCABULARY = (operations, moves)
 _PATIENCE_S = 0.2
 
 
+class Memory(Protocol):
+    """Keeps moments of all databases."""
+
+    def keep(self) -> Any:
+        """Keep what they hold now, for as long as somebody has what is returned."""
+
+    def restore(self, moment: Any = None) -> None:
+        """Bring back what was kept; by default, what they held first."""
+
+    def close(self) -> None:
+        """Keep nothing any more."""
+
+
+class Eye(Protocol):
+    """Looks into all databases."""
+
+    def world(self) -> CloudWorld:
+        """The world at one moment."""
+
+    def close(self) -> None:
+        """Look no more."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Links:
+class Links:
     """What is open while the target runs."""
 
     bus: Bus
     quiet: Quiet
-    pristine: Pristine
-    observer: Observer
+    pristine: Memory
+    observer: Eye
 
     def close(self) -> None:
+        """Close all of it."""
         self.bus.close()
         self.quiet.close()
         self.pristine.close()
@@ -76,6 +100,8 @@ class Embedded(ProcessTarget):
     )
     request_id_reader = "targets.reference.context:current_request_id"
     accesses = ACCESSES
+    moment: type = Moment
+    """What :meth:`keep` returns."""
 
     def __init__(self) -> None:
         # Nobody else on this machine shall guess them.
@@ -84,7 +110,7 @@ class Embedded(ProcessTarget):
         topology = self.topology
         self.topology = replace(topology, environment={**topology.environment, **own})
         super().__init__()
-        self._links: _Links | None = None
+        self._links: Links | None = None
         self._connection: Connection | None = None
         self._seen: dict[str, int] = {}
         self._turns = count()
@@ -95,12 +121,7 @@ class Embedded(ProcessTarget):
         """Keep a copy of all databases, and write ``clouds.yaml``."""
         auth_url = f"http://127.0.0.1:{self.port('identity')}/v3"
         clouds.write(self.clouds_yaml, auth_url, self._password)
-        self._links = _Links(
-            Bus(f"127.0.0.1:{self.port('bus')}", bus_token(self._secret)),
-            Quiet(run_dir),
-            Pristine(run_dir),
-            Observer(run_dir, self.layout.cells, tuple(self.layout.hosts)),
-        )
+        self._links = self._link(run_dir)
 
     def reset(self, bugs: frozenset[str], kept: object = None) -> None:
         """Restore all databases in place; restart only what is dead, frozen or still busy."""
@@ -108,7 +129,7 @@ class Embedded(ProcessTarget):
         super().reset(bugs, kept)
         self._turns = count()
 
-    def keep(self) -> Moment:
+    def keep(self) -> Any:
         """Copy all databases: at rest, no service and no queue knows anything beside them."""
         return self._open.pristine.keep()
 
@@ -118,7 +139,7 @@ class Embedded(ProcessTarget):
         Raises:
             TargetError: ``kept`` is nothing that :meth:`keep` returned.
         """
-        if not isinstance(kept, Moment | None):
+        if not isinstance(kept, self.moment | None):
             raise TargetError(f"target {self.name} kept no {kept!r}")
         self._purge()
         self._open.pristine.restore(kept)
@@ -214,8 +235,17 @@ class Embedded(ProcessTarget):
 
     # ------------------------------------------------------------------ steps
 
+    def _link(self, run_dir: Path) -> Links:
+        """Open what there is to be open while the target runs."""
+        return Links(
+            Bus(f"127.0.0.1:{self.port('bus')}", bus_token(self._secret)),
+            Quiet(run_dir),
+            Pristine(run_dir),
+            Observer(run_dir, self.layout.cells, tuple(self.layout.hosts)),
+        )
+
     @property
-    def _open(self) -> _Links:
+    def _open(self) -> Links:
         if self._links is None:
             raise TargetError(f"target {self.name} is not started")
         return self._links

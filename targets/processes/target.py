@@ -196,15 +196,16 @@ class ProcessTarget(Target):
     def reset(self, bugs: frozenset[str], kept: object = None) -> None:
         """Back to the pristine, or the ``kept``, world: stateful services restart on restored data.
 
-        Stateless ones stay, unless they are not ready or the bug switches change. Jobs run again by
-        the same rule, but not for a kept world: what they do was done in it.
+        Stateless ones stay, unless they are not ready or the bug switches change, which foreign
+        ones do not see. Jobs run again by the same rule, but not for a kept world: what they do was
+        done in it.
         """
         changed = bugs != self._bugs
         self._switch(bugs)
         again = [
             spec
             for spec in self._order
-            if (changed or not spec.stateless or self._is_missing(spec))
+            if ((changed and not spec.foreign) or not spec.stateless or self._is_missing(spec))
             and not (spec.is_job and kept is not None)
         ]
         self._kill(again)

@@ -1,4 +1,6 @@
-"""A service's own database, through SQLAlchemy Core: SQLite files, or what the URL names.
+"""A service's own database, through SQLAlchemy Core.
+
+That is an SQLite file, or a schema of PostgreSQL (:mod:`.postgresql`).
 
 Transactions are short: none may span a call to another service or a point where a fault can hold
 the thread, or one held request would hold all writers.
@@ -9,10 +11,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
@@ -32,24 +35,39 @@ class Database:
 
     def __init__(self, url: str | URL) -> None:
         where = make_url(url)
-        self.engine = _sqlite(where) if where.get_backend_name() == "sqlite" else _server(where)
-        self._reader = self.engine.execution_options(reading=True)
+        self._begin: Callable[[Engine], AbstractContextManager[Connection]] = Engine.begin
+        self._make_room: Callable[[Connection], None] = lambda _: None
+        reading: dict[str, Any] = {"reading": True}
+        if where.get_backend_name() == "sqlite":
+            self.engine = _sqlite(where)
+        else:
+            from targets.reference import postgresql  # its driver is needed nowhere else
+
+            self.engine = postgresql.engine(where)
+            reading |= postgresql.READING
+            self._begin = postgresql.begun
+            self._make_room = postgresql.create_schema
+        self._reader = self.engine.execution_options(**reading)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Read and write as one step: committed at the end of the block, undone by an exception."""
-        with self.engine.begin() as connection:
+        """Read and write as one step: committed at the end of the block, undone by an exception.
+
+        Writers of one database do it one after the other, so that a block is never run twice.
+        """
+        with self._begin(self.engine) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Read one consistent state, without waiting for writers."""
-        with self._reader.begin() as connection:
+        with self._begin(self._reader) as connection:
             yield connection
 
     def create(self, metadata: MetaData) -> None:
         """Create the tables that do not exist yet."""
         with self.transaction() as connection:
+            self._make_room(connection)
             metadata.create_all(connection)
 
 
@@ -58,10 +76,6 @@ def open_database(name: str, metadata: MetaData) -> Database:
     database = Database(config.current().database_url(name))
     database.create(metadata)
     return database
-
-
-def _server(url: URL) -> Engine:
-    return create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=True)
 
 
 def _sqlite(url: URL) -> Engine:

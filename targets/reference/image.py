@@ -28,7 +28,7 @@ IMAGES = sa.Table(
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("visibility", sa.String(16), nullable=False),
     sa.Column("owner", sa.String(64)),
-    sa.Column("size", sa.Integer),
+    sa.Column("size", sa.BigInteger),
     sa.Column("min_disk", sa.Integer, nullable=False),
     sa.Column("min_ram", sa.Integer, nullable=False),
     sa.Column("disk_format", sa.String(16), nullable=False),

@@ -33,11 +33,11 @@ class Interrupted(Observer):
     write: Callable[[], None]
 
     def _read_all(self) -> CloudWorld:
-        self._volume.set_trace_callback(lambda _: self._interrupt())
+        self._all["volume"].set_trace_callback(lambda _: self._interrupt())
         return super()._read_all()
 
     def _interrupt(self) -> None:
-        self._volume.set_trace_callback(None)  # once in each look
+        self._all["volume"].set_trace_callback(None)  # once in each look
         self.write()
 
 

@@ -1,0 +1,183 @@
+"""Looks at the databases of the control plane in PostgreSQL, keeps moments, brings them back.
+
+They are schemas of one database, so that one snapshot (REPEATABLE READ) has all of them as of one
+moment: nobody need look twice, and it does not matter who writes meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import IsolationLevel, sql
+from psycopg.types.string import TextLoader
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from targets.cloud.world import CloudWorld
+from targets.embedded.observer import read
+
+_VERSION = "SELECT pg_current_snapshot()::text"
+_TABLES = """
+    SELECT schemaname, tablename FROM pg_tables
+    WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2
+"""
+_SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
+
+
+class Connection:
+    """A superuser's connection to the databases; safe for several threads.
+
+    It connects at first use, and again when the server was started anew.
+    """
+
+    def __init__(self, address: str, patience_s: float = 10.0) -> None:
+        self._address = address
+        self._patience_s = patience_s
+        self._lock = threading.Lock()
+        self._open: psycopg.Connection[Any] | None = None
+
+    @contextmanager
+    def transaction(self, *, reading: bool = False) -> Iterator[psycopg.Cursor[Any]]:
+        """Be inside a transaction for the length of the block.
+
+        Raises:
+            psycopg.OperationalError: the server is away, or went away inside the block.
+        """
+        with self._lock:
+            connection = self._connected()
+            connection.read_only = reading
+            with connection.transaction(), connection.cursor() as cursor:
+                yield cursor
+
+    def close(self) -> None:
+        """Disconnect."""
+        with self._lock:
+            if self._open is not None:
+                self._open.close()
+            self._open = None
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._open is not None:
+            try:
+                self._open.execute("")
+            except psycopg.OperationalError:
+                self._open = None
+            else:
+                self._open.rollback()
+        if self._open is None:
+            patient = Retrying(
+                retry=retry_if_exception_type(psycopg.OperationalError),
+                stop=stop_after_delay(self._patience_s),
+                wait=wait_fixed(0.05),
+                reraise=True,
+            )
+            self._open = patient(psycopg.connect, self._address, connect_timeout=5)
+            self._open.isolation_level = IsolationLevel.REPEATABLE_READ
+            self._open.adapters.register_loader("json", TextLoader)  # as it was written
+        return self._open
+
+
+class Observer:
+    """What :class:`targets.embedded.observer.Observer` is for SQLite."""
+
+    def __init__(
+        self, connection: Connection, cells: tuple[str, ...], hosts: tuple[str, ...]
+    ) -> None:
+        self._connection = connection
+        self._cells, self._hosts = cells, hosts
+        self._last: tuple[str, CloudWorld] | None = None
+        """What was found last, and in which snapshot."""
+
+    def world(self) -> CloudWorld:
+        """Read all that a user of the cloud, or its operator, could find at one moment."""
+        with self._connection.transaction(reading=True) as cursor:
+            # Names whose commits can be seen and whose not: where it is the same, all is the same.
+            (version,) = _rows(cursor, _VERSION)[0]
+            if self._last is None or self._last[0] != version:
+
+                def look(database: str, query: str) -> Iterable[tuple[Any, ...]]:
+                    cursor.execute(
+                        sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(database))
+                    )
+                    return _rows(cursor, query)
+
+                self._last = version, read(look, self._cells, self._hosts)
+            return self._last[1]
+
+    def close(self) -> None:
+        """Close nothing: the connection is not this one's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What each table held at one time, as JSON, and how far each sequence had come."""
+
+    tables: Mapping[tuple[str, str], str | None]
+    sequences: Mapping[tuple[str, str], int | None]
+
+
+class Pristine:
+    """What :class:`targets.embedded.pristine.Pristine` is for SQLite.
+
+    Only tables that hold something else are written to. ``CREATE DATABASE … TEMPLATE`` would end
+    the connections of every service, and takes ten times as long; so would TRUNCATE.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        with connection.transaction(reading=True) as cursor:
+            self._look = _look_at(_rows(cursor, _TABLES))
+        self._first = self.keep()
+
+    def keep(self) -> Moment:
+        """Keep what the tables hold now."""
+        with self._connection.transaction(reading=True) as cursor:
+            return self._read(cursor)
+
+    def restore(self, moment: Moment | None = None) -> None:
+        """Bring back what was there at ``moment``; by default, when this was made."""
+        wanted = moment or self._first
+        with self._connection.transaction() as cursor:
+            now = self._read(cursor)
+            cursor.execute("SET LOCAL session_replication_role = replica")  # no foreign keys
+            for name, rows in wanted.tables.items():
+                if now.tables[name] != rows:
+                    table = sql.Identifier(*name)
+                    cursor.execute(sql.SQL("DELETE FROM {}").format(table))
+                    if rows is not None:
+                        again = (
+                            "INSERT INTO {0} SELECT * FROM json_populate_recordset(NULL::{0}, %s)"
+                        )
+                        cursor.execute(sql.SQL(again).format(table), (rows,))
+            for name, last in wanted.sequences.items():
+                if now.sequences[name] != last:
+                    sequence = sql.Identifier(*name).as_string()
+                    values = sequence, 1 if last is None else last, last is not None
+                    cursor.execute("SELECT setval(%s, %s, %s)", values)
+
+    def close(self) -> None:
+        """Close nothing: the connection is not this one's own."""
+
+    def _read(self, cursor: psycopg.Cursor[Any]) -> Moment:
+        tables = {(schema, table): rows for schema, table, rows in cursor.execute(self._look)}
+        found = _rows(cursor, _SEQUENCES)
+        return Moment(tables, {(schema, name): last for schema, name, last in found})
+
+
+def _look_at(tables: Iterable[tuple[str, str]]) -> sql.Composed:
+    """The one query for all tables; as JSON, of which PostgreSQL makes rows again by itself."""
+    looks = (
+        sql.SQL("SELECT {}, {}, (SELECT json_agg(t)::text FROM {} t)").format(
+            sql.Literal(schema), sql.Literal(table), sql.Identifier(schema, table)
+        )
+        for schema, table in tables
+    )
+    return sql.SQL(" UNION ALL ").join(looks)
+
+
+def _rows(cursor: psycopg.Cursor[Any], query: str) -> list[tuple[Any, ...]]:
+    return cursor.execute(query.encode()).fetchall()

@@ -1,0 +1,42 @@
+"""The control plane on PostgreSQL and RabbitMQ, started once for all tests of this directory."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from chaos.errors import TargetError
+from chaos.failpoints.controller import Controller
+from chaos.target import Instrumentation
+from targets.embedded.on_servers import OnServers
+from tests.processes.servers import absent
+from tests.reference.nova.conftest import Cloud
+
+
+@pytest.fixture(scope="session")
+def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    try:
+        target, label = OnServers(), f"test-{secrets.token_hex(4)}"
+    except TargetError as missing:
+        absent(str(missing))
+    with Controller(label=label, request_id_reader=target.request_id_reader) as controller:
+        run_dir = tmp_path_factory.mktemp("on-servers")
+        for above in run_dir.parents[:2]:
+            above.chmod(0o711)  # a server that is not root's must reach what is its own
+        environment = controller.environment
+        target.start(Instrumentation(label, run_dir, environment, lambda *_: None), frozenset())
+        cloud = Cloud(target, controller)
+        try:
+            yield cloud
+        finally:
+            cloud.threads.shutdown()
+            target.stop()
+
+
+@pytest.fixture
+def cloud(booted: Cloud) -> Iterator[Cloud]:
+    booted.target.reset(frozenset())
+    yield booted
+    booted.controller.disarm_all()
