@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,17 +18,19 @@ from tests.reference.nova.conftest import Cloud
 
 
 @pytest.fixture(scope="session")
-def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def booted() -> Iterator[Cloud]:
     try:
         target, label = OnServers(), f"test-{secrets.token_hex(4)}"
     except TargetError as missing:
         absent(str(missing))
-    with Controller(label=label, request_id_reader=target.request_id_reader) as controller:
-        run_dir = tmp_path_factory.mktemp("on-servers")
-        for above in run_dir.parents[:2]:
-            above.chmod(0o711)  # a server that is not root's must reach what is its own
+    with (
+        Controller(label=label, request_id_reader=target.request_id_reader) as controller,
+        # A server that is not root's must reach its own; pytest's directories are root's alone.
+        tempfile.TemporaryDirectory(prefix="private-") as run_dir,
+    ):
         environment = controller.environment
-        target.start(Instrumentation(label, run_dir, environment, lambda *_: None), frozenset())
+        instrumentation = Instrumentation(label, Path(run_dir), environment, lambda *_: None)
+        target.start(instrumentation, frozenset())
         cloud = Cloud(target, controller)
         try:
             yield cloud
