@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from chaos.history import Done, Kind
 from chaos.invariant import Evidence, invariant
 from suites.invariants.asked import asked, servers
+from suites.invariants.ending import must_end_with_server
 from targets.cloud.world import CloudWorld
 
 
@@ -14,21 +15,24 @@ from targets.cloud.world import CloudWorld
 def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
     """An accepted delete is fulfilled: the server is gone, with every record of it.
 
+    So is a volume that was to end with it, when nothing else that was asked may have saved it.
     Or it is kept for a while, where that is set, and its user may have it back.
     """
     accepted = {
-        server: done.arguments["server"]
+        server: done
         for done in asked(evidence, "server.delete")
         if done.outcome is Kind.OK and not _found_nothing(done)
         for server in servers(evidence, done)
     }
     kept = {i.uuid for i in evidence.world.instances if i.vm_state == "soft-delete"}
     kept |= {s for done in asked(evidence, "server.restore") for s in servers(evidence, done)}
-    for server, name in accepted.items():
-        left = [] if server in kept else list(_left_of(server, evidence.world))
+    for server, done in accepted.items():
+        if server in kept:
+            continue
+        left = [*_left_of(server, evidence.world), *_volumes_left(evidence, done)]
         if left:
             yield (
-                f"the delete of {name} ({server}) was accepted, "
+                f"the delete of {done.arguments['server']} ({server}) was accepted, "
                 f"but there is still: {', '.join(left)}"
             )
 
@@ -36,6 +40,13 @@ def deletes_fulfilled(evidence: Evidence) -> Iterator[str]:
 def _found_nothing(delete: Done) -> bool:
     """Whether there was no such server, not even one that is gone: nothing was promised then."""
     return bool(delete.answer == {"status": 404, "server": None})
+
+
+def _volumes_left(evidence: Evidence, delete: Done) -> Iterator[str]:
+    ends = must_end_with_server(evidence, delete)
+    for volume in evidence.world.volumes:
+        if volume.id in ends and volume.status != "deleting":
+            yield f"volume {volume.name} ({volume.id}), {volume.status}"
 
 
 def _left_of(server: str, world: CloudWorld) -> Iterator[str]:

@@ -320,6 +320,20 @@ def test_of_a_detach_and_a_delete_at_the_same_time_either_may_win() -> None:
     assert found(library.volumes_survive, GOOD, EMPTY, history=told.history) == []
 
 
+def keeps(told: Story, ends: bool = False) -> Story:
+    return told.does("volume.keep", server="vm", volume="data", delete_on_termination=ends)
+
+
+def test_a_volume_that_is_to_be_kept_does_not_go_with_its_server() -> None:
+    told = keeps(story().attaches()).deletes()
+    assert found(library.volumes_survive, GOOD, EMPTY, history=told.history)
+
+
+def test_a_volume_that_was_to_be_kept_may_go_when_that_was_taken_back() -> None:
+    told = keeps(keeps(story().attaches()), ends=True).deletes()
+    assert not found(library.volumes_survive, GOOD, EMPTY, history=told.history)
+
+
 def test_a_volume_may_go_when_its_user_deletes_it() -> None:
     told = story().loses("volume.delete", volume="data")
     assert found(library.volumes_survive, *LOST, history=told.history) == []
@@ -364,6 +378,47 @@ PARTS = (
 def test_what_an_accepted_delete_leaves_is_seen(left: str) -> None:
     world = replace(EMPTY, **{left: getattr(GOOD, left)})
     assert found(library.deletes_fulfilled, GOOD, world, history=story().deletes().history)
+
+
+ALONE = replace(EMPTY, volumes=(replace(VOLUME, status="available"),))
+BOOTED_WITH = {"volumes": ["data"], "delete_on_termination": True}
+
+
+@pytest.mark.parametrize(
+    "told", [story().attaches(), Story().creates(**BOOTED_WITH)], ids=["attached", "booted"]
+)
+def test_a_volume_that_was_to_end_with_its_server_ends(told: Story) -> None:
+    told.deletes()
+    assert found(library.deletes_fulfilled, GOOD, ALONE, history=told.history) == [
+        "the delete of vm (i1) was accepted, but there is still: volume data (v1), available"
+    ]
+    ending = replace(EMPTY, volumes=(replace(VOLUME, status="deleting"),))
+    assert not found(library.deletes_fulfilled, GOOD, ending, history=told.history)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        story(),
+        story().attaches(delete_on_termination=False),
+        story().loses("volume.attach", server="vm", volume="data", delete_on_termination=True),
+        story().attaches().does("volume.detach", server="vm", volume="data"),
+        story().attaches().loses("volume.detach", server="vm", volume="data"),
+        story().attaches().does("volume.detach", server="vm", volume="data").attaches(),
+        keeps(story().attaches()),
+        story().attaches().does("server.create", {"id": "i2"}, name="two", volumes=["data"]),
+    ],
+    ids=["never", "kept", "lost", "detached", "perhaps", "again", "kept later", "elsewhere too"],
+)
+def test_a_volume_that_something_may_have_saved_may_stay(told: Story) -> None:
+    """Also where it is not certain: the delete may have been the first, or the other server last"""
+    told.deletes()
+    assert not found(library.deletes_fulfilled, GOOD, ALONE, history=told.history)
+
+
+def test_a_volume_that_was_attached_after_the_delete_may_stay() -> None:
+    told = story().deletes().attaches()
+    assert not found(library.deletes_fulfilled, GOOD, ALONE, history=told.history)
 
 
 @pytest.mark.parametrize("answer", [{}, {"status": 204, "server": "i1"}])
