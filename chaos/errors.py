@@ -30,8 +30,11 @@ class PointError(ChaosError):
     """A point could not be armed or disarmed: its name is wrong, or a service does not answer."""
 
 
-class NoSuchPoint(PointError):
-    """Points lie nowhere in the services that they name; ``points`` has what is wrong by alias."""
+class NotArmed(PointError):
+    """What no service can arm: a point that lies nowhere, an exception that cannot be made.
+
+    ``points`` has what is wrong, by alias.
+    """
 
     def __init__(self, points: Mapping[str, str]) -> None:
         super().__init__("\n".join(f"{alias}: {wrong}" for alias, wrong in points.items()))

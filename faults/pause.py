@@ -106,13 +106,20 @@ class Pausing(Hitting):
         if not over and self.sign is not None:
             raise ChaosError(
                 f"{hit.service} was held {self.at} for {patience_s:g} s, but nobody came to "
-                f"`{self._sign}`: does whoever should wait for the one that is held?"
+                f"`{self._sign}`{self._came_before(hit)}: does whoever should wait for the one "
+                "that is held?"
             )
         if not over:
             raise ChaosError(
                 f"{hit.service} was held {self.at} for {patience_s:g} s, but `{self._sign}` has "
                 "not ended: does that step wait for the one that is held?"
             )
+
+    def _came_before(self, hit: Hit) -> str:
+        """Who was at the sign too early."""
+        assert self.sign is not None
+        early = any(seen.at_ns <= hit.at_ns for seen in self.context.hits_of(self.sign))
+        return " after that, only before" if early else ""
 
     def _is_over(self, hit: Hit | None, *, before: bool = False) -> bool:
         """Whether that has happened which is waited for (``before`` the hit: too early)."""

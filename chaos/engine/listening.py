@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chaos.action import Action
-from chaos.errors import NoSuchPoint
+from chaos.errors import NotArmed
 from chaos.failpoints.arm import Arm, ArmRequest
 from chaos.failpoints.controller import Controller
 from chaos.point import AccessPoint, When
@@ -31,7 +31,7 @@ class Listening:
         """
         try:
             self._points += self._controller.arm_all(self._unrecorded())
-        except NoSuchPoint as error:
+        except NotArmed as error:
             self.missing |= error.points
             self._points += self._controller.arm_all(self._unrecorded())
         self._recorded.update(self._target.points)

@@ -8,7 +8,7 @@ from threading import Condition
 from typing import Any
 
 from chaos.action import Action
-from chaos.errors import NoSuchPoint
+from chaos.errors import NotArmed
 from chaos.failpoints.connection import AgentConnection
 from chaos.hit import Hit
 from chaos.point import Point, When, means
@@ -181,7 +181,7 @@ def check_known(arms: Iterable[Arm]) -> None:
     """Make sure that every point means something in one of the services that answered.
 
     Raises:
-        NoSuchPoint: some do not; tells which, with the nearest names.
+        NotArmed: some do not; tells which, with the nearest names.
     """
     wrong = {
         arm.alias: "; ".join(
@@ -191,4 +191,4 @@ def check_known(arms: Iterable[Arm]) -> None:
         if arm.state and all(state.startswith("error:") for state in arm.state.values())
     }
     if wrong:
-        raise NoSuchPoint(wrong)
+        raise NotArmed(wrong)

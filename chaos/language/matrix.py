@@ -132,7 +132,10 @@ def _check_uses(uses: list[Use], rows: list[dict[str, Any]]) -> None:
     ]
     used = {use.name for use in uses}
     problems += [
-        Problem((MATRIX, name), f"`<{name}>` stands nowhere in the plan")
+        Problem(
+            (MATRIX, name),
+            f"`<{name}>` stands nowhere in the plan, where a value or a part of one may stand",
+        )
         for name in known
         if name not in used
     ]

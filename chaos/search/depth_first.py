@@ -29,7 +29,7 @@ class DepthFirst(Walk):
         if self._executed < self._most:
             return True
         if self._all:
-            raise too_many(self._most)
+            raise too_many(self._most, "every")
         return False
 
     def _node(self, made: Sequence[Choice], name: str, options: tuple[str, ...]) -> Node:

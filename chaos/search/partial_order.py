@@ -55,7 +55,7 @@ class PartialOrder(Walk):
         if self._over:
             return self._sample.begin()
         if self._executed == self._most:
-            raise too_many(self._most)
+            raise too_many(self._most, "all")
         return True
 
     def choose(self, made: Sequence[Choice], name: str, options: tuple[str, ...]) -> str:
@@ -161,7 +161,7 @@ class PartialOrder(Walk):
                 ran = "1 schedule was run, which stands"
             told.append(
                 f"{ran} for {count}{repeated}: the others differ only in the order of steps that "
-                "touch nothing in common"
+                "touch nothing in common, by what the target tells"
             )
         if self._blind:
             told.append(

@@ -125,10 +125,10 @@ class Walk(Strategy):
         )
 
 
-def too_many(most: int) -> ChaosError:
-    """More schedules than a plan allows."""
+def too_many(most: int, which: str) -> ChaosError:
+    """More schedules of those (``all``, ``every``) than a plan allows."""
     return ChaosError(
         f"there are more than {most} schedules; list fewer points or actors, or say how many "
         "to run: `schedules: 100` for the first so many, `schedules: {random: 100}`, or "
-        f"`schedules: {{all: {10 * most}}}`"
+        f"`schedules: {{{which}: {10 * most}}}`"
     )

@@ -65,7 +65,7 @@ def _attached_to_end_with_server(
 
 
 def _attached(evidence: Evidence) -> Iterator[tuple[Done, frozenset[str], frozenset[str]]]:
-    """Each operation that says how a volume is attached, the server that it is about, the volume."""
+    """Each operation that says how volumes are attached; the server it is about, the volumes."""
     for operation in ("volume.attach", "volume.keep"):
         for done in asked(evidence, operation):
             yield done, servers(evidence, done), volumes(evidence, done)

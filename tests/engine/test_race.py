@@ -138,3 +138,10 @@ def test_a_race_of_too_many_schedules_is_refused_with_what_to_do(ledger: Ledger)
     outcome = ledger.run(race(points=BOTH, schedules={"all": 4}))
     assert outcome.verdict is Verdict.ERROR
     assert "more than 4 schedules; list fewer points" in outcome.reason
+    assert "`schedules: {all: 40}`" in outcome.reason
+
+
+def test_every_schedule_is_refused_with_what_to_do_when_there_are_too_many(ledger: Ledger) -> None:
+    outcome = ledger.run(race(points=BOTH, schedules={"every": 4}))
+    assert outcome.verdict is Verdict.ERROR
+    assert "`schedules: {every: 40}`" in outcome.reason

@@ -179,7 +179,7 @@ def test_who_passed_the_point_before_the_hold_is_not_waited_for(tiny: Running) -
     held = inject("pause", at="before carry.put", until={"reach": "before desk.make"})
     outcome = tiny.run(plan(held, during=(OTHER, SEND), settle=0.6))
     assert outcome.verdict is Verdict.ERROR
-    assert "nobody came to `before desk.make`" in outcome.reason
+    assert "nobody came to `before desk.make` after that, only before" in outcome.reason
 
 
 def test_it_matters_who_comes_to_the_point(tiny: Running) -> None:

@@ -83,7 +83,7 @@ def test_without_a_matrix_angle_brackets_mean_nothing(loaded: Loaded) -> None:
     ("right", "wrong", "expected"),
     [
         ("at: <side>", "at: <sid>", "9: the matrix has no `sid`; did you mean `side`?"),
-        ("<point>", "build.start", "4: `<point>` stands nowhere in the plan"),
+        ("<point>", "build.start", "4: `<point>` stands nowhere in the plan, where a value"),
         ("[before, after]", "before", "5: `side` must be a list of values"),
         ("[before, after]", "[]", "5: `side` must be a list of values"),
         ("[before, after]", "[before, before]", "3: the matrix has two cases `build.start, be"),

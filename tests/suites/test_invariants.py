@@ -411,7 +411,7 @@ def test_a_volume_that_was_to_end_with_its_server_ends(told: Story) -> None:
     ids=["never", "kept", "lost", "detached", "perhaps", "again", "kept later", "elsewhere too"],
 )
 def test_a_volume_that_something_may_have_saved_may_stay(told: Story) -> None:
-    """Also where it is not certain: the delete may have been the first, or the other server last"""
+    """Also where it is not certain that anything has."""
     told.deletes()
     assert not found(library.deletes_fulfilled, GOOD, ALONE, history=told.history)
 
