@@ -57,6 +57,27 @@ def connect(
     _silence_the_sdk()
 
     class ActorsSession(Session):
+        def __init__(self, *positional: Any, **named: Any) -> None:
+            super().__init__(*positional, **named)
+            self._endpoints: dict[tuple[Any, ...], Any] = {}
+
+        # A cloud's endpoints stay what they are while it runs. To read the whole catalog anew for
+        # each request would take as long as all the rest of the client's work.
+        def get_endpoint(self, auth: Any = None, **wanted: Any) -> Any:
+            return self._kept(super().get_endpoint, auth, wanted)
+
+        def get_endpoint_data(self, auth: Any = None, **wanted: Any) -> Any:
+            return self._kept(super().get_endpoint_data, auth, wanted)
+
+        def _kept(self, find: Callable[..., Any], auth: Any, wanted: dict[str, Any]) -> Any:
+            key = (find.__name__, auth, repr(sorted(wanted.items())))
+            if key not in self._endpoints:
+                found = find(auth, **wanted)
+                if found is None:
+                    return None
+                self._endpoints[key] = found
+            return self._endpoints[key]
+
         def request(  # type: ignore[override]
             self, url: str, method: str, **options: Any
         ) -> Any:
