@@ -6,16 +6,24 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
 from targets.embedded import servers
 from targets.embedded.postgresql import Connection, Moment, Observer, Pristine
 from targets.embedded.quiet import Quiet
-from targets.embedded.servers import DATABASE, USER
+from targets.embedded.servers import BUS, DATABASE, USER
 from targets.embedded.target import Embedded, Links
-from targets.reference.bus import Bus
-from targets.reference.config import bus_token
-from targets.topology import Forked, Topology
+from targets.reference.bus.rabbit_bus import RabbitBus
+from targets.topology import Topology
 
-_PRELOAD = ("psycopg", "sqlalchemy.dialects.postgresql.psycopg", "targets.reference.postgresql")
+_PRELOAD = (
+    "kombu.transport.pyamqp",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "targets.reference.bus.rabbit_bus",
+    "targets.reference.postgresql",
+)
+_SHARED_QUEUES = ("conductor", "scheduler")
 
 
 class OnServers(Embedded):
@@ -34,8 +42,9 @@ class OnServers(Embedded):
 
     def reset(self, bugs: frozenset[str], kept: object = None) -> None:
         """Restore all databases in place, by the servers: those have to run."""
-        self.services[DATABASE].thaw()
-        self.services[DATABASE].start()
+        for name in (DATABASE, BUS):
+            self.services[name].thaw()
+            self.services[name].start()
         super().reset(bugs, kept)
 
     def stop(self) -> None:
@@ -53,25 +62,50 @@ class OnServers(Embedded):
         address = f"{USER}:{self._servers_password}@127.0.0.1:{port}/postgres"
         return f"postgresql+psycopg://{address}?options=-csearch_path%3D{name}"
 
+    def _amqp(self, port: str) -> str:
+        return f"amqp://{USER}:{self._servers_password}@127.0.0.1:{port}//"
+
     def _on_servers(self, plain: Topology) -> Topology:
         database = servers.postgresql(self._servers_password)
+        bus = servers.rabbitmq(self._servers_password)
         services = [
-            replace(spec, after=(*spec.after, DATABASE)) if isinstance(spec.start, Forked) else spec
+            replace(spec, after=(*spec.after, DATABASE))
             for spec in plain.services
+            if spec.name != BUS
         ]
         url = self._url(f"{{port:{DATABASE}}}", "{{name}}")
         return replace(
             plain,
-            services=(database, *services),
+            services=(bus, database, *services),  # that which takes longest first
             preload=(*plain.preload, *_PRELOAD),
-            environment={**plain.environment, "REFERENCE_DATABASE": url},
+            environment={
+                **plain.environment,
+                "REFERENCE_DATABASE": url,
+                "REFERENCE_BUS": self._amqp(f"{{port:{BUS}}}"),
+            },
         )
+
+    def _forget_messages(self) -> None:
+        for name in self.layout.consumers:
+            self.services[name].kill()
+        # What they had not taken goes back to the queues when RabbitMQ hears that they are dead.
+        until_unheard = Retrying(
+            retry=retry_if_result(bool),
+            stop=stop_after_delay(self.limits.stop_s),
+            wait=wait_fixed(self.limits.poll_s),
+        )
+        listening = self._open.bus.listening()
+        until_unheard(lambda: [q for q in self.layout.consumers.values() if q in listening])
 
     def _link(self, run_dir: Path) -> Links:
         address = f"postgresql://{USER}:{self._servers_password}@127.0.0.1:{self.port(DATABASE)}"
         self._database = Connection(f"{address}/postgres")
         return Links(
-            Bus(f"127.0.0.1:{self.port('bus')}", bus_token(self._secret)),
+            RabbitBus(
+                self._amqp(str(self.port(BUS))),
+                [*self.layout.consumers.values()],
+                _SHARED_QUEUES,
+            ),
             Quiet(run_dir),
             Pristine(self._database),
             Observer(self._database, self.layout.cells, tuple(self.layout.hosts)),

@@ -1,7 +1,8 @@
 """Servers as services of a topology, each with a directory of its own in the run's.
 
 Their programs are looked for where Debian has them, then along ``PATH``. Whatever they must keep
-over their own death is in those directories.
+over their own death is in those directories; only ``epmd`` outlives RabbitMQ, until the target
+stops.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from typing import Any
 
 from chaos.errors import TargetError
 from chaos.target import Service
-from targets.topology import Asked, Command, ServiceSpec
+from targets.topology import Asked, Command, Listening, ServiceSpec
 
 DATABASE, BUS = "database", "bus"
 USER = "reference"
+EPMD = "epmd"
 _IPC_RMID = 0  # bits/ipc.h
+_QUIETLY = (
+    "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {{127,0,0,1}}"
+)
+"""As few schedulers as do, none of which waits busily, and no listener for the network."""
 _POSTGRESQL = """
 set -e
 umask 077
@@ -32,6 +38,28 @@ exec "$PROGRAMS/postgres" -D data -p "$PORT" -k "" -c listen_addresses=127.0.0.1
   -c fsync=off -c full_page_writes=off -c synchronous_commit=on \
   -c max_connections=300 -c jit=off -c wal_level=minimal -c max_wal_senders=0 \
   -c autovacuum_naptime=1min -c dynamic_shared_memory_type=mmap
+"""
+
+_RABBITMQ = """
+set -e
+umask 077
+cat > rabbitmq.conf <<END
+default_user = $OWNER
+default_pass = $PASSWORD
+vm_memory_high_watermark.absolute = 256MB
+disk_free_limit.absolute = 50MB
+collect_statistics = none
+log.console = true
+log.console.level = info
+log.file = false
+END
+: > enabled_plugins
+export HOME="$PWD" RABBITMQ_CONFIG_FILE="$PWD/rabbitmq.conf" RABBITMQ_MNESIA_BASE="$PWD/mnesia" \
+  RABBITMQ_LOG_BASE="$PWD" RABBITMQ_ENABLED_PLUGINS_FILE="$PWD/enabled_plugins" \
+  RABBITMQ_FEATURE_FLAGS_FILE="$PWD/feature_flags" RABBITMQ_GENERATED_CONFIG_DIR="$PWD" \
+  RABBITMQ_PID_FILE="$PWD/pid" RABBITMQ_NODENAME="rabbit@localhost" \
+  RABBITMQ_CONF_ENV_FILE=/dev/null
+exec "$PROGRAMS/rabbitmq-server"
 """
 
 
@@ -59,6 +87,39 @@ def postgresql(password: str) -> ServiceSpec:
         foreign=True,
         cwd=DATABASE,
         user=_account("postgres"),
+    )
+
+
+def rabbitmq(password: str) -> ServiceSpec:
+    """Describe RabbitMQ, with ``password`` for :data:`USER`.
+
+    It has an Erlang node of its own, with its own cookie and its own ``epmd``, all on loopback.
+
+    Raises:
+        TargetError: it is not installed.
+    """
+    programs = Path(_program("rabbitmqctl", "rabbitmq-server", "/usr/lib/rabbitmq/bin")).parent
+    return ServiceSpec(
+        BUS,
+        Command(("/bin/sh", "-c", _RABBITMQ)),
+        {
+            "PROGRAMS": str(programs),
+            "OWNER": USER,
+            "PASSWORD": password,
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": f"{{port:{BUS}}}",
+            "RABBITMQ_DIST_PORT": f"{{port:{BUS}-node}}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _QUIETLY,
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": f"{{port:{EPMD}}}",
+        },
+        ready=Listening(BUS),
+        stateless=True,  # its queues are emptied in place
+        foreign=True,
+        cwd=BUS,
+        user=_account("rabbitmq"),
+        leaves=(EPMD,),
+        start_s=60.0,
     )
 
 

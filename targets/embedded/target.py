@@ -314,8 +314,12 @@ class Embedded(ProcessTarget):
         except BusUnreachable:
             busy = ["bus"]
         if busy:
-            for name in ("bus", *self.layout.consumers):
-                self.services[name].kill()
+            self._forget_messages()
+
+    def _forget_messages(self) -> None:
+        """End what somebody works on, with all who could."""
+        for name in ("bus", *self.layout.consumers):
+            self.services[name].kill()
 
     def _purge(self) -> None:
         if self.services["bus"].state is ServiceState.READY:

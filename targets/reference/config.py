@@ -8,7 +8,7 @@ REFERENCE_RUN_DIR        directory of the databases
 REFERENCE_PORT           port that this service listens on (services with an HTTP interface)
 REFERENCE_BIND           address that it listens on; ``127.0.0.1`` when not given
 REFERENCE_HOST           name of the host (compute and hypervisor)
-REFERENCE_BUS            ``address:port`` of the message broker
+REFERENCE_BUS            ``address:port`` of our own message broker, or ``amqp://…`` of RabbitMQ
 REFERENCE_ENDPOINTS      ``name=url`` of every HTTP service, separated by commas
 REFERENCE_BUGS           names of the bug switches that are on, separated by commas
 REFERENCE_TOKEN_SECRET   key that signs the tokens, the same in every service

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from targets.reference.bus.frames import Decoder, Frame, encode
+from targets.reference.bus.frames import Frame
+from targets.reference.bus.link import Link, SocketLink
 
 LOG = logging.getLogger(__name__)
 
@@ -52,19 +52,6 @@ class _Subscription:
     threads: ThreadPoolExecutor
 
 
-@dataclass(slots=True)
-class _Link:
-    """One TCP connection; a new one is made when the broker comes back."""
-
-    socket: socket.socket
-    sending: threading.Lock = field(default_factory=threading.Lock)
-
-    def send(self, frame: Frame) -> None:
-        data = encode(frame)
-        with self.sending:
-            self.socket.sendall(data)
-
-
 class Bus:
     """Talks to the broker at ``address`` (``host:port``), from any number of threads.
 
@@ -80,16 +67,29 @@ class Bus:
         self.on_reconnect = on_reconnect
         self._token = token
         self._refused = False
-        host, _, port = address.rpartition(":")
-        self._address = (host, int(port))
+        self._address = address
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Frame]] = {}
         self._working: dict[int, Frame] = {}
         self._subscriptions: list[_Subscription] = []
         self._state = threading.Condition()
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._reader: threading.Thread | None = None
         self._closed = threading.Event()
+
+    @property
+    def _name(self) -> str:
+        """The broker's address, for messages."""
+        return self._address
+
+    def _open(self) -> Link:
+        """Connect once.
+
+        Raises:
+            OSError: there is no broker now.
+        """
+        host, _, port = self._address.rpartition(":")
+        return SocketLink((host, int(port)))
 
     def publish(self, queue: str, body: Frame, delay_s: float = 0.0) -> None:
         """Return once the broker has the message; it is handed on after ``delay_s`` seconds.
@@ -158,7 +158,7 @@ class Bus:
         moving: list[str] = self._confirmed(frame, timeout_s)["moving"]
         return moving
 
-    def listening(self, timeout_s: float = CONFIRM_S) -> frozenset[str]:
+    def listening(self, timeout_s: float = CONFIRM_S) -> Container[str]:
         """Name the queues that somebody consumes now.
 
         A process that has died does so no more as soon as its end can be known to anybody.
@@ -183,7 +183,7 @@ class Bus:
             self._state.notify_all()
             link, reader = self._link, self._reader
         if link:
-            _hang_up(link.socket)
+            link.close()
         if reader:
             reader.join(CONFIRM_S)
         for subscription in self._subscriptions:
@@ -219,7 +219,7 @@ class Bus:
                 self._fail(number, future)
             return number, future
 
-    def _connected(self, deadline: float) -> _Link:
+    def _connected(self, deadline: float) -> Link:
         with self._state:
             if self._reader is None:
                 self._reader = threading.Thread(target=self._run, name="bus", daemon=True)
@@ -230,7 +230,7 @@ class Bus:
                 if self._closed.is_set():
                     raise BusUnreachable("this connection to the broker is closed")
                 if not self._state.wait(deadline - time.monotonic()):
-                    raise BusUnreachable("no broker at {}:{}".format(*self._address))
+                    raise BusUnreachable(f"no broker at {self._name}")
             return self._link
 
     def _run(self) -> None:
@@ -247,10 +247,12 @@ class Bus:
                 pass
             self._lost(link)
 
-    def _introduce(self, link: _Link, again: bool) -> None:
+    def _introduce(self, link: Link, again: bool) -> None:
         recovery = next(self._numbers)
         what = "recovery after the broker's death"
-        owed = {recovery: {"what": what, "queue": "", "request": ""}} if again else {}
+        owed = (
+            {recovery: {"what": what, "queue": "", "call": False, "request": ""}} if again else {}
+        )
         with self._state:
             link.send({"op": "hello", "token": self._token})
             for ticket, work in (self._working | owed).items():
@@ -271,35 +273,32 @@ class Bus:
             LOG.exception("recovery after the broker's death failed")
         self._end(None, {}, ticket)
 
-    def _connect(self) -> _Link | None:
+    def _connect(self) -> Link | None:
         pause_s = 0.01
         while not self._closed.is_set():
             try:
-                connection = socket.create_connection(self._address, timeout=CONFIRM_S)
+                return self._open()
             except OSError:
                 self._closed.wait(pause_s)
                 pause_s = min(2 * pause_s, 0.2)
-                continue
-            connection.settimeout(None)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _Link(connection)
         return None
 
-    def _read(self, link: _Link) -> None:
-        decoder = Decoder()
-        while data := link.socket.recv(1 << 16):
-            for frame in decoder.feed(data):
-                if frame["op"] == "deliver":
-                    self._dispatch(link, frame)
-                    continue
-                if frame["op"] == "refused":
-                    self._give_up()
-                    return
-                if frame["op"] == "reply":
-                    link.send({"op": "received", "id": frame["id"]})
-                future = self._waiting.pop(frame.get("id", 0), None)
-                if future:
-                    future.set_result(frame)
+    def _read(self, link: Link) -> None:
+        for frame in link.frames():
+            if frame["op"] == "refused":
+                self._give_up()
+                return
+            self._obey(link, frame)
+
+    def _obey(self, link: Link, frame: Frame) -> None:
+        if frame["op"] == "deliver":
+            self._dispatch(link, frame)
+            return
+        if frame["op"] == "reply":
+            link.send({"op": "received", "id": frame["id"]})
+        future = self._waiting.pop(frame.get("id", 0), None)
+        if future:
+            future.set_result(frame)
 
     def _give_up(self) -> None:
         """Have nothing more to do with a broker that refused us."""
@@ -308,18 +307,18 @@ class Bus:
             self._closed.set()
             self._state.notify_all()
 
-    def _dispatch(self, link: _Link, frame: Frame) -> None:
+    def _dispatch(self, link: Link, frame: Frame) -> None:
         for subscription in self._subscriptions:
             if subscription.queue == frame["queue"]:
                 ticket, sender = next(self._numbers), frame["body"].get("context", {})
-                work = {"what": _title(frame), "queue": subscription.queue}
+                work = {"what": _title(frame), "queue": subscription.queue, "call": frame["call"]}
                 with self._state:
                     self._working[ticket] = {**work, "request": sender.get("request_id", "")}
                 subscription.threads.submit(self._work, link, subscription.handler, frame, ticket)
                 return
         raise LookupError(f"a message came for {frame['queue']}, which nobody here consumes")
 
-    def _take(self, link: _Link, frame: Frame) -> bool:
+    def _take(self, link: Link, frame: Frame) -> bool:
         """Say that a message is in our hands now; False when its broker is dead."""
         try:
             link.send({"op": "taken", "delivery": frame["delivery"]})
@@ -327,7 +326,7 @@ class Bus:
             return False
         return True
 
-    def _work(self, link: _Link, handler: Handler, frame: Frame, ticket: int) -> None:
+    def _work(self, link: Link, handler: Handler, frame: Frame, ticket: int) -> None:
         done: Frame = {"op": "done", "delivery": frame["delivery"]}
         if not self._take(link, frame):
             return self._end(None, done, ticket)  # whoever comes after it has the message still
@@ -341,7 +340,7 @@ class Bus:
             done["reply"] = result
         return self._end(link, done, ticket)
 
-    def _end(self, link: _Link | None, done: Frame, ticket: int) -> None:
+    def _end(self, link: Link | None, done: Frame, ticket: int) -> None:
         """Tell the broker that a work has ended; a new broker knows it by its ticket."""
         with self._state:
             del self._working[ticket]
@@ -350,11 +349,11 @@ class Bus:
             if current is not None:
                 current.send(done if current is link else {"op": "idle", "ticket": ticket})
 
-    def _lost(self, link: _Link) -> None:
+    def _lost(self, link: Link) -> None:
         with self._state:
             if self._link is link:
                 self._link = None
-        _hang_up(link.socket)
+        link.close()
         for number, future in list(self._waiting.items()):
             self._fail(number, future)
 
@@ -365,9 +364,3 @@ class Bus:
 
 def _title(frame: Frame) -> str:
     return f"{frame['queue']}: {frame['body'].get('method', '?')}"
-
-
-def _hang_up(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()

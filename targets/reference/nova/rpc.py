@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from targets.reference import config
-from targets.reference.bus import Bus, CallLost, RpcClient
+from targets.reference.bus import Bus, CallLost, RpcClient, connect
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.request_spec import RequestSpec
 
@@ -26,7 +26,7 @@ def retry_delay_s(attempt: int) -> float:
 def bus() -> Bus:
     """Return this process's connection to the broker."""
     found = config.current()
-    return Bus(found.bus, found.bus_token)
+    return connect(found.bus, found.bus_token)
 
 
 @cache

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ class Service:
         """What kind of messages it takes."""
         return _TOPICS[self.binary]
 
-    def is_up(self, listening: Collection[str]) -> bool:
+    def is_up(self, listening: Container[str]) -> bool:
         """Whether it is up, given the queues that somebody listens to."""
         return not self.forced_down and queue_name(self.topic, self.host) in listening
 
@@ -126,7 +126,7 @@ def compute_on(cell: str, host: str) -> Service | None:
     return found[0] if found else None
 
 
-def listening() -> frozenset[str]:
+def listening() -> Container[str]:
     """Name the queues that somebody listens to.
 
     Raises:

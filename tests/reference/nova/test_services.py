@@ -12,7 +12,9 @@ from tests.reference.nova.conftest import Cloud
 
 
 def listening(cloud: Cloud) -> frozenset[str]:
-    return cloud.target.bus.listening()
+    found = cloud.target.bus.listening()
+    assert isinstance(found, frozenset)
+    return found
 
 
 def records(cloud: Cloud, cell: str) -> list[tuple[str, str]]:

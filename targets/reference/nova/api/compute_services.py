@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -125,7 +126,7 @@ def delete(request: Request) -> None:
     found.destroy()
 
 
-def _listening() -> frozenset[str]:
+def _listening() -> Container[str]:
     try:
         return services.listening()
     except BusUnreachable:
@@ -164,7 +165,7 @@ def _short(named: Named, **more: Any) -> dict[str, Any]:
 
 
 def _view(
-    service: Service, listening: frozenset[str], zones: dict[str, str], request: Request
+    service: Service, listening: Container[str], zones: dict[str, str], request: Request
 ) -> dict[str, Any]:
     version = microversion.of(request)
     compute = service.binary == services.COMPUTE

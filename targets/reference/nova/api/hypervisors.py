@@ -110,7 +110,7 @@ def _computes() -> Named:
     try:
         listening = services.listening()
     except BusUnreachable:
-        listening = frozenset()
+        listening = ()
     found = services.find(binary=services.COMPUTE)
     return {service.host: (service, service.is_up(listening)) for service in found}
 

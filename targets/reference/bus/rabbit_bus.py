@@ -1,0 +1,193 @@
+"""A process's connection to RabbitMQ, and what it can tell of what is in flight.
+
+RabbitMQ counts what waits in a queue, but not what its consumers have taken. Those know it: each
+process that takes messages answers a question which is put into its own queue, behind everything
+that was handed to it before, with what it works on, what it waits for, and what it has published
+and is not confirmed yet. Nobody asks while nobody wants to know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Container, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import TypedDict
+from urllib.parse import urlsplit
+
+from targets.reference.bus.client import CONFIRM_S, Bus
+from targets.reference.bus.frames import Frame
+from targets.reference.bus.link import Link
+from targets.reference.bus.rabbit import RabbitLink
+
+_LOOK_S = 0.005
+"""Between two looks of whoever waits until nothing is in flight."""
+
+
+class Work(TypedDict):
+    """A message that somebody works on; ``call`` says who waits for what answer, or is empty."""
+
+    what: str
+    queue: str
+    call: str
+    request: str
+
+
+class Report(TypedDict):
+    """What one process tells of itself; ``calls`` and ``put_off`` are (id, request) pairs."""
+
+    taken: int
+    working: list[Work]
+    calls: list[tuple[str, str]]
+    put_off: list[tuple[str, str]]
+    unconfirmed: int
+
+
+class RabbitBus(Bus):
+    """The same as :class:`~.client.Bus` at RabbitMQ; ``address`` is its URL.
+
+    Whoever asks what is in flight names the queues: the consumers' ``own`` and ``shared`` ones.
+    """
+
+    def __init__(
+        self, address: str, own: Collection[str] = (), shared: Collection[str] = ()
+    ) -> None:
+        super().__init__(address, token="")
+        self._own, self._shared = tuple(own), tuple(shared)
+        self._taken = time.monotonic_ns()  # no other process counts from there
+        self._last_taken = 0
+
+    @property
+    def _name(self) -> str:
+        found = urlsplit(self._address)
+        return f"{found.hostname}:{found.port}"
+
+    def _open(self) -> Link:
+        return RabbitLink(self._address)
+
+    # ------------------------------------------------------------------ whoever is asked
+
+    def _obey(self, link: Link, frame: Frame) -> None:
+        if frame["op"] == "deliver":
+            self._taken += 1
+        if frame["op"] == "question":
+            link.send({"op": "tell", "answers": frame["answers"], "body": self._report(link)})
+        else:
+            super()._obey(link, frame)
+
+    def _report(self, link: Link) -> Frame:
+        assert isinstance(link, RabbitLink)
+        with self._state:
+            working = list(self._working.values())
+        now = time.monotonic()
+        report: Report = {
+            "taken": self._taken,
+            "working": [Work(**work) for work in working],  # type: ignore[typeddict-item]
+            "calls": [
+                (f"{link.inbox}/{number}", request)
+                for number, request in link.calls.items()
+                if number in self._waiting
+            ],
+            "put_off": [(one.what, one.request) for one in link.delayed if one.due > now],
+            "unconfirmed": len(link.unconfirmed),
+        }
+        return {"report": report}
+
+    # ------------------------------------------------------------------ whoever asks
+
+    def drain(self, deadline_s: float, consumers: Iterable[str] = ()) -> list[str]:
+        """As of our own broker; it is asked again and again until nothing is in flight."""
+        deadline, expected = time.monotonic() + deadline_s, tuple(consumers)
+        while True:
+            pending = list(self._pending(expected, deadline))
+            if not pending or time.monotonic() >= deadline:
+                return pending
+            self._closed.wait(_LOOK_S)
+
+    def stats(self) -> Frame:
+        """Return how many messages were ``delivered`` until the last look."""
+        return {"delivered": self._last_taken}
+
+    def under_way(
+        self, requests: Iterable[str], stopped: Iterable[str] = (), timeout_s: float = CONFIRM_S
+    ) -> list[str]:
+        """As of our own broker."""
+        deadline = time.monotonic() + timeout_s
+        still, wanted = frozenset(stopped), frozenset(requests)
+        found = self._look(deadline)["found"]
+        asked = [queue for queue in self._own if found[queue][1] and queue not in still]
+        reports = self._ask(asked, deadline)
+        told = [report for report in reports.values() if report is not None]
+        carried = {work["call"] for report in told for work in report["working"]}
+        moving = [f"{queue} does not answer" for queue, said in reports.items() if said is None]
+        for report in told:
+            moving += [f"{what} waits to be tried again"
+                       for what, request in report["put_off"] if request in wanted]  # fmt: skip
+            held_up = {request for call, request in report["calls"] if call not in carried}
+            moving += [
+                f"{work['what']} in flight"
+                for work in report["working"]
+                if work["request"] in wanted and not work["call"] and work["request"] not in held_up
+            ]
+        return moving
+
+    def listening(self, timeout_s: float = CONFIRM_S) -> Container[str]:
+        """As of our own broker; what is returned asks when it is asked."""
+        deadline = time.monotonic() + timeout_s
+        self._connected(deadline)
+        return _Listening(self, timeout_s)
+
+    def consumers(self, queue: str, timeout_s: float) -> int:
+        """How many consume a queue."""
+        frame = {"op": "look", "queues": [queue], "all": False}
+        return int(self._confirmed(frame, timeout_s)["found"][queue][1])
+
+    def purge(self) -> None:
+        """Throw away every message that waits in a queue, or for its time."""
+        self._confirmed({"op": "purge", "queues": [*self._own, *self._shared]})
+
+    def _pending(self, consumers: Collection[str], deadline: float) -> Iterator[str]:
+        limit = max(deadline, time.monotonic() + 0.1)
+        look = self._look(limit)
+        for queue, (waiting, listeners) in look["found"].items():
+            if queue in consumers and not listeners:
+                yield f"nobody listens to {queue}"
+            if waiting:
+                yield f"{queue}: {waiting} queued{'' if listeners else ', nobody listens'}"
+        if look["put_off"]:
+            yield f"{look['put_off']} wait to be tried again"
+        reports = self._ask([q for q in self._own if look["found"][q][1]], limit)
+        self._last_taken = sum(report["taken"] for report in reports.values() if report)
+        for queue, report in reports.items():
+            if report is None:
+                yield f"{queue} does not answer"
+                continue
+            yield from (f"{work['what']} in flight" for work in report["working"])
+            yield from (f"{what} waits to be tried again" for what, _ in report["put_off"])
+            if report["unconfirmed"]:
+                yield f"{queue}: {report['unconfirmed']} not confirmed"
+
+    def _look(self, deadline: float) -> Frame:
+        frame = {"op": "look", "queues": [*self._own, *self._shared], "all": True}
+        return self._confirmed(frame, max(0.0, deadline - time.monotonic()))
+
+    def _ask(self, queues: Iterable[str], deadline: float) -> dict[str, Report | None]:
+        asked = {queue: self._send({"op": "ask", "queue": queue}, deadline) for queue in queues}
+        return {queue: self._answer(*sent, deadline) for queue, sent in asked.items()}
+
+    def _answer(self, number: int, future: Future[Frame], deadline: float) -> Report | None:
+        try:
+            found: Report = future.result(max(0.0, deadline - time.monotonic()))["report"]
+        except (TimeoutError, ConnectionError):
+            return None
+        finally:
+            self._waiting.pop(number, None)
+        return found
+
+
+class _Listening(Container[str]):
+    def __init__(self, bus: RabbitBus, timeout_s: float) -> None:
+        self._consumers = partial(bus.consumers, timeout_s=timeout_s)
+
+    def __contains__(self, queue: object) -> bool:
+        return self._consumers(str(queue)) > 0
