@@ -54,6 +54,11 @@ class OnServers(Embedded):
         if links is not None:
             self._database.close()
 
+    @property
+    def bus_url(self) -> str:
+        """URL of RabbitMQ."""
+        return self._amqp(str(self.port(BUS)))
+
     def database_url(self, name: str) -> str:
         """SQLAlchemy URL of a service's database."""
         return self._url(str(self.port(DATABASE)), name)
@@ -102,7 +107,7 @@ class OnServers(Embedded):
         self._database = Connection(f"{address}/postgres")
         return Links(
             RabbitBus(
-                self._amqp(str(self.port(BUS))),
+                self.bus_url,
                 [*self.layout.consumers.values()],
                 _SHARED_QUEUES,
             ),

@@ -35,13 +35,13 @@ from targets.reference.bus.frames import Frame
 HEARTBEAT_S = 60
 CONNECT_S = 5.0
 DELAYS_MS = (50, 100, 200, 400, 800, 2000)
-"""Delays that there are; one between two of them becomes the longer one."""
+"""Delays that there are; one between two of them becomes the longer one, and none is longer."""
 DELAY_QUEUES = tuple(f"delay.{ms}" for ms in DELAYS_MS)
 _PERSISTENT, _TRANSIENT = 2, 1
 _SLACK_S = 0.1
 """A message is under way for so long beyond its delay: until its queue has it."""
-_QUESTION_MS = 5000
-"""So long a question waits for somebody to answer it."""
+QUESTION_S = 1.0
+"""So long a question waits for somebody to answer it, and whoever asked for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ class RabbitLink:
         """Have a frame sent; what is *taken* has been told when this returns."""
         if frame["op"] not in _COMMANDS:
             return
+        if frame.get("delay_s", 0.0) * 1000 > DELAYS_MS[-1]:
+            raise ValueError(f"no message can be put off for {frame['delay_s']} s")
         done: Future[None] = Future()
         with self._lock:
             if self._ended:
@@ -198,7 +200,7 @@ class RabbitLink:
             self._declared.add(queue)
 
     def _delay_queue(self, delay_s: float) -> str:
-        ms = next((ms for ms in DELAYS_MS if ms >= delay_s * 1000), DELAYS_MS[-1])
+        ms = next(ms for ms in DELAYS_MS if ms >= delay_s * 1000)
         name = f"delay.{ms}"
         if name not in self._declared:
             # A message keeps its routing key on its way through, which is the queue it is for.
@@ -251,7 +253,7 @@ class RabbitLink:
     def _ask(self, frame: Frame) -> None:
         self._send(
             {}, frame["queue"], reply_to=self._inbox, correlation_id=str(frame["id"]),
-            type="question", expiration=str(_QUESTION_MS),
+            type="question", expiration=str(int(QUESTION_S * 1000)),
         )  # fmt: skip
 
     def _tell(self, frame: Frame) -> None:

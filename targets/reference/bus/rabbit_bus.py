@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from targets.reference.bus.client import CONFIRM_S, Bus
 from targets.reference.bus.frames import Frame
 from targets.reference.bus.link import Link
-from targets.reference.bus.rabbit import RabbitLink
+from targets.reference.bus.rabbit import QUESTION_S, RabbitLink
 
 _LOOK_S = 0.005
 """Between two looks of whoever waits until nothing is in flight."""
@@ -41,6 +41,10 @@ class Report(TypedDict):
     calls: list[tuple[str, str]]
     put_off: list[tuple[str, str]]
     unconfirmed: int
+
+
+Reports = dict[str, Report | None]
+"""What each process told, by its own queue; None: it did not answer."""
 
 
 class RabbitBus(Bus):
@@ -96,13 +100,22 @@ class RabbitBus(Bus):
     # ------------------------------------------------------------------ whoever asks
 
     def drain(self, deadline_s: float, consumers: Iterable[str] = ()) -> list[str]:
-        """As of our own broker; it is asked again and again until nothing is in flight."""
-        deadline, expected = time.monotonic() + deadline_s, tuple(consumers)
+        """As of our own broker; it is asked again and again until nothing is in flight.
+
+        Not all are asked at one moment: a message may go from one who has not answered yet to one
+        who has. So nothing is in flight when all say so twice, and nobody took anything between.
+        """
+        deadline, expected, before = time.monotonic() + deadline_s, tuple(consumers), -1
         while True:
-            pending = list(self._pending(expected, deadline))
-            if not pending or time.monotonic() >= deadline:
+            pending, taken = self._pending(expected)
+            if not pending and taken == before:
+                self._last_taken = taken
+                return []
+            if pending and time.monotonic() >= deadline:
                 return pending
-            self._closed.wait(_LOOK_S)
+            before = -1 if pending else taken
+            if pending:
+                self._closed.wait(_LOOK_S)
 
     def stats(self) -> Frame:
         """Return how many messages were ``delivered`` until the last look."""
@@ -113,23 +126,16 @@ class RabbitBus(Bus):
     ) -> list[str]:
         """As of our own broker."""
         deadline = time.monotonic() + timeout_s
-        still, wanted = frozenset(stopped), frozenset(requests)
-        found = self._look(deadline)["found"]
-        asked = [queue for queue in self._own if found[queue][1] and queue not in still]
-        reports = self._ask(asked, deadline)
-        told = [report for report in reports.values() if report is not None]
-        carried = {work["call"] for report in told for work in report["working"]}
-        moving = [f"{queue} does not answer" for queue, said in reports.items() if said is None]
-        for report in told:
-            moving += [f"{what} waits to be tried again"
-                       for what, request in report["put_off"] if request in wanted]  # fmt: skip
-            held_up = {request for call, request in report["calls"] if call not in carried}
-            moving += [
-                f"{work['what']} in flight"
-                for work in report["working"]
-                if work["request"] in wanted and not work["call"] and work["request"] not in held_up
-            ]
-        return moving
+        still, wanted, before = frozenset(stopped), frozenset(requests), -1
+        while True:
+            found = self._look(deadline)["found"]
+            asked = [queue for queue in self._own if found[queue][1] and queue not in still]
+            reports = self._ask(asked, deadline)
+            moving = [*_moving(reports, wanted)]
+            taken = _taken(reports)
+            if moving or taken == before:
+                return moving
+            before = taken
 
     def listening(self, timeout_s: float = CONFIRM_S) -> Container[str]:
         """As of our own broker; what is returned asks when it is asked."""
@@ -146,32 +152,36 @@ class RabbitBus(Bus):
         """Throw away every message that waits in a queue, or for its time."""
         self._confirmed({"op": "purge", "queues": [*self._own, *self._shared]})
 
-    def _pending(self, consumers: Collection[str], deadline: float) -> Iterator[str]:
-        limit = max(deadline, time.monotonic() + 0.1)
+    def _pending(self, consumers: Collection[str]) -> tuple[list[str], int]:
+        """Look once: what there is, and how many messages were taken so far."""
+        limit = time.monotonic() + QUESTION_S
         look = self._look(limit)
+        pending = []
         for queue, (waiting, listeners) in look["found"].items():
             if queue in consumers and not listeners:
-                yield f"nobody listens to {queue}"
+                pending.append(f"nobody listens to {queue}")
             if waiting:
-                yield f"{queue}: {waiting} queued{'' if listeners else ', nobody listens'}"
+                pending.append(
+                    f"{queue}: {waiting} queued{'' if listeners else ', nobody listens'}"
+                )
         if look["put_off"]:
-            yield f"{look['put_off']} wait to be tried again"
+            pending.append(f"{look['put_off']} wait to be tried again")
         reports = self._ask([q for q in self._own if look["found"][q][1]], limit)
-        self._last_taken = sum(report["taken"] for report in reports.values() if report)
         for queue, report in reports.items():
             if report is None:
-                yield f"{queue} does not answer"
+                pending.append(f"{queue} does not answer")
                 continue
-            yield from (f"{work['what']} in flight" for work in report["working"])
-            yield from (f"{what} waits to be tried again" for what, _ in report["put_off"])
+            pending += [f"{work['what']} in flight" for work in report["working"]]
+            pending += [f"{what} waits to be tried again" for what, _ in report["put_off"]]
             if report["unconfirmed"]:
-                yield f"{queue}: {report['unconfirmed']} not confirmed"
+                pending.append(f"{queue}: {report['unconfirmed']} not confirmed")
+        return pending, _taken(reports)
 
     def _look(self, deadline: float) -> Frame:
         frame = {"op": "look", "queues": [*self._own, *self._shared], "all": True}
         return self._confirmed(frame, max(0.0, deadline - time.monotonic()))
 
-    def _ask(self, queues: Iterable[str], deadline: float) -> dict[str, Report | None]:
+    def _ask(self, queues: Iterable[str], deadline: float) -> Reports:
         asked = {queue: self._send({"op": "ask", "queue": queue}, deadline) for queue in queues}
         return {queue: self._answer(*sent, deadline) for queue, sent in asked.items()}
 
@@ -183,6 +193,26 @@ class RabbitBus(Bus):
         finally:
             self._waiting.pop(number, None)
         return found
+
+
+def _taken(reports: Reports) -> int:
+    return sum(report["taken"] for report in reports.values() if report)
+
+
+def _moving(reports: Reports, wanted: Container[str]) -> Iterator[str]:
+    """Say, one by one, what goes on by itself for these requests."""
+    told = [report for report in reports.values() if report is not None]
+    carried = {work["call"] for report in told for work in report["working"]}
+    yield from (f"{queue} does not answer" for queue, said in reports.items() if said is None)
+    for report in told:
+        for what, request in report["put_off"]:
+            if request in wanted:
+                yield f"{what} waits to be tried again"
+        # Whoever calls somebody who does not work on it does not go on.
+        held_up = {request for call, request in report["calls"] if call not in carried}
+        for work in report["working"]:
+            if work["request"] in wanted and not work["call"] and work["request"] not in held_up:
+                yield f"{work['what']} in flight"
 
 
 class _Listening(Container[str]):
