@@ -119,7 +119,7 @@ def rabbitmq(password: str) -> ServiceSpec:
         cwd=BUS,
         user=_account("rabbitmq"),
         leaves=(EPMD,),
-        start_s=60.0,
+        start_s=120.0,
     )
 
 

@@ -1,4 +1,4 @@
-"""What services rely on in their bus holds on RabbitMQ too, and it can be told what is in flight."""
+"""What services rely on in their bus holds on RabbitMQ, and it can be told what is in flight."""
 
 from __future__ import annotations
 
@@ -78,8 +78,10 @@ def test_a_call_returns_what_the_handler_returns_or_raises(connect: Connect) -> 
 
 
 def test_a_call_that_nobody_serves_times_out(connect: Connect) -> None:
+    caller = connect()
+    caller.publish("test.two", {})  # it is connected
     with pytest.raises(CallTimeout):
-        connect().call("test.one", {"method": "select"}, timeout_s=0.1)
+        caller.call("test.one", {"method": "select"}, timeout_s=0.1)
 
 
 def test_the_next_worker_tells_the_caller_that_the_one_before_died(connect: Connect) -> None:
