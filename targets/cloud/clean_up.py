@@ -25,7 +25,6 @@ def clean_up(scope: Scope, settle: Callable[[float], None]) -> None:
     with acting_as(scope.request_id, scope.deadline_s):
         servers = [found["id"] for found in operations.listed(client.compute, "servers")]
         volumes = [found["id"] for found in operations.listed(client.block_storage, "volumes")]
-        ports = [found["id"] for found in operations.listed(client.network, "ports")]
     # A server that was deleted softly is in no list.
     asked = {*servers} | {key for name, key in scope.made.items() if name.startswith("servers/")}
     by_id = replace(
@@ -37,17 +36,26 @@ def clean_up(scope: Scope, settle: Callable[[float], None]) -> None:
         operations.delete_server(by_id, server)
     settle(scope.deadline_s)
     for server in sorted(asked):
-        if operations.is_deleted_softly(by_id, server):
+        status = operations.server_status(by_id, server)
+        if status == "SOFT_DELETED":
             operations.force_delete_server(by_id, server)
-    for server in servers:
-        operations.wait_server_gone(by_id, server)
+        if status is not None and server in servers:
+            operations.wait_server_gone(by_id, server)
     for volume in volumes:
         operations.delete_volume(by_id, volume)
     for volume in volumes:
         operations.wait_volume_gone(by_id, volume)
     with acting_as(scope.request_id, scope.deadline_s):
-        for port in {*ports} & {*scope.made.values()}:
-            client.network.delete_port(port)
+        if made_otherwise := _not_of(scope, "servers", "volumes", "images"):
+            ports = [found["id"] for found in operations.listed(client.network, "ports")]
+            for port in made_otherwise.intersection(ports):
+                client.network.delete_port(port)
         for image in operations.listed(client.image, "images"):
             if image["visibility"] != "public" and not image.get("temporary"):
                 client.image.delete_image(image["id"])
+
+
+def _not_of(scope: Scope, *collections: str) -> set[str]:
+    """The ids of what the plan made that is in none of these."""
+    names = tuple(operations.made(collection, "") for collection in collections)
+    return {key for name, key in scope.made.items() if not name.startswith(names)}

@@ -500,11 +500,11 @@ def _act(scope: Scope, server: str, wait: str, **action: Any) -> dict[str, Any]:
     return {"status": response.status_code, "server": key}
 
 
-def is_deleted_softly(scope: Scope, server: str) -> bool:
-    """Whether a server can still be restored."""
+def server_status(scope: Scope, server: str) -> str | None:
+    """A server's status, ``SOFT_DELETED`` while it can still be restored; None when it is gone."""
     with acting_as(scope.request_id, scope.deadline_s):
         found = _server(scope, server)
-    return found is not None and found["status"] == "SOFT_DELETED"
+    return None if found is None else str(found["status"])
 
 
 def made(collection: str, name: str) -> str:

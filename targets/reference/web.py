@@ -310,6 +310,7 @@ def serve(api: Api, config: Config) -> None:
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_keep_alive=3600,
