@@ -59,12 +59,14 @@ class Operation:
     The function returns a short, JSON-able account of the answer (for the history), and raises
     :class:`OperationFailed`, :class:`OperationIndeterminate` or :class:`ExpectationFailed`. One
     that ``asserts`` only looks, and must get an answer: a lost one is a violation, where that of
-    any other operation is merely indeterminate.
+    any other operation is merely indeterminate. One that ``strikes`` is no request: it does to the
+    system what happens to one by itself, such as a guest that dies.
     """
 
     name: str
     function: Callable[..., Any]
     asserts: bool = False
+    strikes: bool = False
 
     @property
     def summary(self) -> str:
@@ -91,11 +93,11 @@ class Operations(dict[str, Operation]):
     ... def deposit(scope, amount: int): ...
     """
 
-    def named(self, name: str, *, asserts: bool = False) -> Callable[[F], F]:
+    def named(self, name: str, *, asserts: bool = False, strikes: bool = False) -> Callable[[F], F]:
         """Register the decorated function under ``name``."""
 
         def register(function: F) -> F:
-            self[name] = Operation(name, function, asserts)
+            self[name] = Operation(name, function, asserts, strikes)
             return function
 
         return register

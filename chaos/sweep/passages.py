@@ -47,14 +47,20 @@ class Passage:
 def passages(events: Iterable[Event], phase: Phase) -> list[Passage]:
     """Both sides of every call that was recorded from the beginning of a phase until all settled.
 
-    In the order of the calls; ``events`` are those of one whole round.
+    In the order of the calls; ``events`` are those of one whole round. What is passed only because
+    the plan itself has taken somebody down, who is brought back then, belongs to the recovery.
     """
     found: list[Passage] = []
     times: Counter[tuple[str, str]] = Counter()
-    inside = False
+    inside = killed = False
     for event in sorted(events, key=lambda event: event.at_ns):
         if event.kind is Kind.STEP and event.lane == "plan":
             inside = event.name == phase.value or (inside and event.name not in _ENDS)
+            if killed and inside and event.name == Phase.RECOVER:
+                phase = Phase.RECOVER
+                times.clear()
+        elif inside and event.kind is Kind.SERVICE and event.name == "killed":
+            killed = True
         elif inside and event.kind is Kind.HIT and event.data["action"] == "record":
             times[event.lane, event.name] += 1
             occurrence = times[event.lane, event.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -58,7 +59,7 @@ def workloads(wanted: Sequence[str], installed: Path | None) -> list[Plan]:
             for plan in known
             if not wanted or {step.operation for step in plan.operations()} & {*operations}
         ]
-    return list(_distinct(plans))
+    return plans
 
 
 def _is_path(word: str) -> bool:
@@ -86,12 +87,16 @@ def target_of(plans: Iterable[Plan]) -> str:
 
 
 def _distinct(plans: Iterable[Plan]) -> Iterator[Plan]:
+    """One of each that does the same; the second of a name gets a name of its own."""
     seen: set[str] = set()
+    names: Counter[str] = Counter()
     for plan in plans:
         does = json.dumps([golden(plan).document().get(part) for part in ("given", "during")])
         if does not in seen:
             seen.add(does)
-            yield plan
+            names[plan.name] += 1
+            again = f"-{names[plan.name]}" if names[plan.name] > 1 else ""
+            yield plan.model_copy(update={"name": f"{plan.name}{again}"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class Sweep:
             ChaosError: a worker's target does not start, or a worker was killed.
         """
         words = vocabulary(self.target)
-        swept = [self._switched(plan, words) for plan in self.plans]
+        swept = list(_distinct(self._switched(plan, words) for plan in self.plans))
         for plan in swept:
             bind(plan, words)
         pool = ProcessPoolExecutor(
@@ -161,9 +166,11 @@ class Sweep:
     def _switched(self, plan: Plan, words: Vocabulary) -> Plan:
         # A plan names the invariants that see a bug; which of them will is to be found out.
         seen_by = plan.bugs.get(self.bug, tuple(words.invariants)[:1])
-        looks = [name for name, one in words.target.operations.items() if one.asserts]
+        operations = words.target.operations.items()
+        looks = [name for name, one in operations if one.asserts]
+        strikes = [name for name, one in operations if one.strikes]
         bugs = {self.bug: seen_by} if self.bug else {}
-        return golden(plan, looks).model_copy(update={"bugs": bugs})
+        return golden(plan, looks, strikes).model_copy(update={"bugs": bugs})
 
     def _submit(self, pool: ProcessPoolExecutor, task: _Task) -> None:
         again = len(task.places) < self.depth

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 
-from chaos.plan import REACH, Plan, Step
+from chaos.plan import REACH, TOGETHER, Plan, Step
 from chaos.sweep.passages import Passage
 
 
-def golden(plan: Plan, asserting: Collection[str] = ()) -> Plan:
+def golden(plan: Plan, asserting: Collection[str] = (), striking: Collection[str] = ()) -> Plan:
     """What a plan does, without its faults, and without what waits for them or follows them.
 
     Nothing is asked but what must hold whatever struck. So what only looks, the operations
-    ``asserting``, is left out: it would wait in vain for a service that is down.
+    ``asserting``, is left out: it would wait in vain for a service that is down. What strikes by
+    itself, the operations ``striking``, is left out after a ``reach``: where the fault is not, it
+    would strike anywhere.
     """
-    waits = frozenset({REACH, *asserting})
+    waits, anywhere = frozenset({REACH, *asserting}), frozenset(striking)
     kept = {
         "name": plan.name,
         "title": plan.title,
         "given": plan.given,
-        "during": tuple(filter(None, (_without(waits, step) for step in plan.during))),
+        "during": tuple(_kept(plan.during, waits, anywhere)),
         "case": "golden",
         "bugs": plan.bugs,
         "invariants": plan.invariants,
@@ -45,10 +48,16 @@ def case_of(places: Sequence[Passage]) -> str:
     return "; ".join(map(str, places))
 
 
-def _without(waits: Collection[str], step: Step) -> Step | None:
-    if step.operation in waits:
-        return None
-    if not step.steps:
-        return step
-    inner = tuple(filter(None, (_without(waits, one) for one in step.steps)))
-    return step.model_copy(update={"steps": inner}) if inner else None
+def _kept(steps: Sequence[Step], waits: frozenset[str], anywhere: frozenset[str]) -> Iterator[Step]:
+    """The steps without ``waits``, and after a ``reach`` without ``anywhere``."""
+    left_out = waits
+    for step in steps:
+        if step.operation == REACH:
+            left_out |= anywhere
+        if step.operation in left_out:
+            continue
+        inner = tuple(_kept(step.steps, left_out, anywhere)) if step.steps else ()
+        if step.operation == TOGETHER:  # each of them acts by itself
+            inner = tuple(chain(*(_kept([one], left_out, anywhere) for one in step.steps)))
+        if inner or not step.steps:
+            yield step.model_copy(update={"steps": inner})

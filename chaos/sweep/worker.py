@@ -93,3 +93,12 @@ def attempt(plan: Plan, bug: str, places: tuple[Passage, ...], *, again: bool) -
         found = passages(events, Phase.RECOVER if places else Phase.DURING)
     _open.ended.clear()
     return Result(outcome.verdict, outcome.reason, outcome.violated, tuple(found), tries)
+
+
+def run(case: Case) -> None:
+    """Run a case; what comes of it is in the worker's journal."""
+    if _failure is not None:
+        raise _failure
+    assert _open is not None
+    _open.session.run(case)
+    _open.ended.clear()

@@ -43,7 +43,7 @@ OPERATIONS = Operations()
 
 
 def operation(
-    name: str, *, asserts: bool = False
+    name: str, *, asserts: bool = False, strikes: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function, run on behalf of its scope's actor."""
 
@@ -53,7 +53,7 @@ def operation(
             with acting_as(scope.request_id, scope.deadline_s):
                 return function(scope, *positional, **arguments)
 
-        return OPERATIONS.named(name, asserts=asserts)(run)
+        return OPERATIONS.named(name, asserts=asserts, strikes=strikes)(run)
 
     return register
 
@@ -433,19 +433,19 @@ def configure(scope: Scope, setting: str, value: int) -> dict[str, Any]:
     return {setting: value}
 
 
-@operation("guest.crash")
+@operation("guest.crash", strikes=True)
 def crash_guest(scope: Scope, server: Server) -> dict[str, Any]:
     """Let a server's guest die by itself."""
     return _strike_guest(scope, server, "crash")
 
 
-@operation("guest.shutdown")
+@operation("guest.shutdown", strikes=True)
 def shut_guest_down(scope: Scope, server: Server) -> dict[str, Any]:
     """Let a server's guest shut itself down."""
     return _strike_guest(scope, server, "power-off")
 
 
-@operation("guest.ignore_acpi")
+@operation("guest.ignore_acpi", strikes=True)
 def deafen_guest(scope: Scope, server: Server) -> dict[str, Any]:
     """Let a server's guest hang: until it is started anew it ignores that it shall shut down."""
     return _strike_guest(scope, server, "ignore-acpi")

@@ -37,6 +37,20 @@ def test_a_golden_run_has_neither_faults_nor_what_waits_for_them_or_follows_them
     assert bare.during == (together(actor("a", MOVE)),)
 
 
+def test_what_strikes_by_itself_has_no_place_after_a_reach_that_is_gone() -> None:
+    struck = inject("crash", at="before usage.take")
+    strike, here = step("parcel.lose", parcel="p"), reach("before usage.take")
+    before = plan(struck, during=(strike, here, MOVE))
+    after = plan(struck, during=(here, strike, together(actor("a", strike), actor("b", MOVE))))
+    meanwhile = plan(struck, during=(together(actor("a", here, MOVE, strike), MOVE), strike))
+    told = [golden(one, striking=["parcel.lose"]).during for one in (before, after, meanwhile)]
+    assert told == [
+        (strike, MOVE),
+        (together(actor("b", MOVE)),),
+        (together(actor("a", MOVE), MOVE), strike),
+    ]
+
+
 def test_a_trial_crashes_at_its_places_and_lets_the_invariants_judge() -> None:
     trial = crashing(plan(inject("crash", at="before usage.take")), (PLACE, AGAIN))
     assert [injection.model_dump(by_alias=True) for injection in trial.inject] == [
@@ -92,4 +106,21 @@ def test_what_is_passed_in_a_recovery_begins_with_it() -> None:
     assert [str(one) for one in passages(events, Phase.RECOVER)] == [
         "before carrier.recover in carrier, in recover",
         "after carrier.recover in carrier, in recover",
+    ]
+
+
+def test_what_is_passed_as_those_come_back_whom_the_plan_took_down_is_of_the_recovery() -> None:
+    events = [
+        told(1, Kind.STEP, "plan", "during"),
+        told(2, Kind.HIT, "desk", "usage.take"),
+        Event(3, Kind.SERVICE, "carrier", "killed"),
+        told(4, Kind.STEP, "plan", "recover"),
+        told(5, Kind.HIT, "desk", "usage.take"),
+        told(6, Kind.STEP, "plan", "clean up"),
+    ]
+    assert [str(one) for one in passages(events, Phase.DURING)] == [
+        "before usage.take in desk",
+        "after usage.take in desk",
+        "before usage.take in desk, in recover",
+        "after usage.take in desk, in recover",
     ]
