@@ -68,6 +68,7 @@ POINTS = {
     "instance.claim": _nova("instance:Instance.claim", "compute-*", "take a server for a host"),
     "instance.save": _nova("instance:Instance.save", "*", "change a server's record"),
     "instance.destroy": _nova("instance:Instance.destroy", "*", "delete a server's record"),
+    "fault.record": _nova("action:record_fault", "*", "tell a server's user what went wrong"),
     "bdm.create": _nova("block_device:BlockDevice.create", "*", "write a block device mapping"),
     "bdm.save": _nova("block_device:BlockDevice.save", "*", "change a block device mapping"),
     "bdm.destroy": _nova("block_device:BlockDevice.destroy", "*", "remove a block device mapping"),

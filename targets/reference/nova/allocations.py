@@ -112,6 +112,13 @@ def hosts_of(consumer: str) -> list[str]:
     return [names[provider] for provider in held]
 
 
+def consumers() -> frozenset[str]:
+    """Name all who hold something of any host."""
+    found = _SERVICE.get("/resource_providers")["resource_providers"]
+    held = [_SERVICE.get(f"/resource_providers/{p['uuid']}/allocations") for p in found]
+    return frozenset().union(*(on["allocations"] for on in held))
+
+
 def release(consumer: str) -> None:
     """Take everything from ``consumer``; one that holds nothing is no error."""
     with suppress(NotFound):

@@ -13,12 +13,13 @@ from targets.reference.nova import (
     build_task,
     databases,
     migrate_task,
+    orphans,
     process,
     services,
     settings,
     unshelve_task,
 )
-from targets.reference.nova.rpc import bus
+from targets.reference.nova.rpc import ConductorRpc, bus
 
 
 class Conductor:
@@ -35,6 +36,11 @@ class Conductor:
     def unshelve_instance(self, cell: str, instance: str, attempt: int = 0) -> None:
         """Choose a host for an instance that is shelved and on none."""
         unshelve_task.run(cell, instance, attempt)
+
+    def release_orphans(self, attempt: int = 0) -> None:
+        """Give back what is claimed for nobody."""
+        with context.use(tokens.service_context(context.current_request_id() or "")):
+            orphans.release(attempt)
 
     def recover(self) -> None:
         """Take up every build, every move and every unshelve that stopped half-way."""
@@ -56,4 +62,6 @@ def main() -> None:
     endpoints = (conductor, settings.Configurator())
     RpcServer(bus(), "conductor", config.current().service, *endpoints, shared=True).start()
     conductor.recover()
+    with context.use(tokens.service_context()):
+        ConductorRpc.release_orphans()
     process.serve()

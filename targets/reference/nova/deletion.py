@@ -216,6 +216,7 @@ def abandon_build(uuid: str) -> None:
         allocations.release(uuid)
     if not any(Instance.is_deleted(cell, uuid) for cell in databases.cells()):
         InstanceMapping.destroy(uuid)
+        allocations.release(uuid)  # by a conductor that is slow, or dead: no record tells of it now
 
 
 def _records_of(uuid: str) -> list[Instance]:

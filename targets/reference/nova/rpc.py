@@ -60,6 +60,11 @@ class ConductorRpc:
         """Have every build that stopped half-way taken up again."""
         _client("conductor").cast("", "recover")
 
+    @staticmethod
+    def release_orphans(attempt: int = 0, delay_s: float = 0.0) -> None:
+        """Have given back what is claimed for nobody."""
+        _client("conductor").cast("", "release_orphans", delay_s=delay_s, attempt=attempt)
+
 
 class SchedulerRpc:
     """Calls the scheduler."""
@@ -205,6 +210,11 @@ class ComputeRpc:
         """Have an instance looked at again, whose handling failed."""
         arguments = {"instance": instance, "attempt": attempt}
         _client("compute").cast(host, "recover", delay_s=delay_s, **arguments)
+
+    @staticmethod
+    def remove_deleted_guests(host: str, attempt: int, delay_s: float) -> None:
+        """Have a host's guests looked at again, which its hypervisor could not name."""
+        _client("compute").cast(host, "remove_deleted_guests", delay_s=delay_s, attempt=attempt)
 
 
 def _cast(host: str | None, method: str, instance: Instance, **arguments: Any) -> None:

@@ -50,6 +50,8 @@ class Recoverer:
                 elif found and shelving.is_to_come(host, found):
                     shelving.unshelve(host, found)
                     InstanceAction.finish(host.cell, instance, "unshelve")
+                elif found is None and Instance.is_deleted(host.cell, instance):
+                    devices.remove_guest(host, instance)  # by who saw this host down
             except (GoesOn, InstanceNotFound, UnexpectedTaskState) as conflict:
                 LOG.warning("recovery of %s stops: %s", instance, conflict)
             except Exception:
@@ -69,15 +71,23 @@ class Recoverer:
             else:
                 ConductorRpc.build_instance(unclaimed.uuid, attempt=1)
 
-    def remove_deleted_guests(self) -> None:
+    def remove_deleted_guests(self, attempt: int = 0) -> None:
         """Remove the guests whose instance was deleted while no compute was here to do it.
 
-        For when this one can be seen to be up: before that more may be deleted so.
+        For when this one can be seen to be up: before that more may be deleted so. It is tried
+        until it is done.
         """
-        for guest in self._host.driver.guests():
-            if Instance.is_deleted(self._host.cell, guest):
+        host = self._host
+        try:
+            guests = host.driver.guests()
+        except Exception:
+            LOG.exception("the guests of %s are not known, attempt %d", host.name, attempt)
+            return ComputeRpc.remove_deleted_guests(host.name, attempt + 1, retry_delay_s(attempt))
+        for guest in guests:
+            if Instance.is_deleted(host.cell, guest):
                 LOG.warning("removing guest %s: its instance is deleted", guest)
-                devices.remove_guest(self._host, guest)
+                self.recover(guest)
+        return None
 
 
 def recover(host: Host, instance: Instance, give_up: bool) -> None:

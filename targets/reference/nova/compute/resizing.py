@@ -184,6 +184,9 @@ def _pass_on(migration: Migration, instance: Instance) -> None:
         if other and turn(other, migration, instance):
             ComputeRpc.resume_move(other, migration.uuid)
             return
+    if instance.task_state == Task.DELETING and instance.host:
+        # It may wait for the word that its other host has no more of it.
+        ComputeRpc.terminate(instance)
 
 
 def _prep(host: Host, migration: Migration, instance: Instance) -> None:
@@ -199,6 +202,8 @@ def _prep(host: Host, migration: Migration, instance: Instance) -> None:
 def _refuse(host: Host, migration: Migration, instance: Instance) -> None:
     migration.save({MoveStatus.PRE_MIGRATING}, dest_node=None)
     ConductorRpc.migrate_server(migration.cell, migration.uuid)
+    # Nothing but words after this: another host may have it by now (LP#1741125).
+    record_fault(host.cell, instance.uuid, f"{host.name} could not take the server")
 
 
 def _migrate(host: Host, migration: Migration, instance: Instance) -> None:
