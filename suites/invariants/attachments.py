@@ -30,6 +30,10 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
                 f"block device {device.id} is of {device.instance} and volume {device.volume}, its "
                 f"attachment {attachment.id} of {attachment.instance} and {attachment.volume}"
             )
+    had = Counter((d.cell, d.instance, d.volume) for d in world.block_devices if d.volume)
+    for (_, owner, twice), number in had.items():
+        if number > 1:
+            yield f"{owner} has volume {twice} {number} times"
     # On no host, and its volumes with it.
     offloaded = {i.uuid for i in world.instances if i.vm_state == "shelved_offloaded"}
     parked = {d.attachment for d in world.block_devices if d.instance in offloaded}

@@ -8,6 +8,7 @@ HTTP and a broker. ``clouds.yaml`` in the run directory lets any OpenStack clien
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 import uuid
@@ -94,7 +95,6 @@ class Embedded(ProcessTarget):
     topology = layout.topology()
     points = POINTS
     operations = operations.OPERATIONS
-    bugs = bugs.available()
     limits = Limits(
         start_s=30.0, stop_s=10.0, settle_s=10.0, client_s=10.0, poll_s=0.01, blocked_s=0.1
     )
@@ -107,6 +107,11 @@ class Embedded(ProcessTarget):
         # Nobody else on this machine shall guess them.
         self._password, self._secret = secrets.token_urlsafe(24), secrets.token_hex(32)
         own = {"REFERENCE_PASSWORD": self._password, "REFERENCE_TOKEN_SECRET": self._secret}
+        if outside := os.environ.get(bugs.BUGS_PATH):
+            # Services run in other folders.
+            folders = map(os.path.abspath, outside.split(os.pathsep))
+            own[bugs.BUGS_PATH] = os.pathsep.join(folders)
+        self.bugs = _switches()
         topology = self.topology
         self.topology = replace(topology, environment={**topology.environment, **own})
         super().__init__()
@@ -326,6 +331,13 @@ class Embedded(ProcessTarget):
             self._open.bus.purge()
         else:
             (self.run_dir / BUS_JOURNAL).unlink(missing_ok=True)
+
+
+def _switches() -> dict[str, str]:
+    try:
+        return bugs.available()
+    except LookupError as error:
+        raise TargetError(str(error)) from None
 
 
 def target() -> Embedded:

@@ -233,6 +233,13 @@ def test_a_host_may_be_overbooked_only_by_servers_that_leave() -> None:
             library.attachments_match_block_devices,
             {"block_devices": (replace(DEVICE, instance="i2"),)},
         ),
+        (
+            library.attachments_match_block_devices,
+            {
+                "block_devices": (DEVICE, replace(DEVICE, id="d2", attachment="a2")),
+                "attachments": (ATTACHMENT, replace(ATTACHMENT, id="a2")),
+            },
+        ),
     ],
 )
 def test_a_world_that_is_wrong_in_one_place_is_seen(item: Invariant, wrong: dict[str, Any]) -> None:
