@@ -35,9 +35,12 @@ _RAISED: dict[Verdict, type[VerdictError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a trial's verdict should be; ``violations`` must be among those that a FAIL names."""
+    """What a trial's verdict should be; ``violations`` must be among those that a FAIL names.
 
-    verdict: Verdict = Verdict.PASS
+    None: any that says something about the target.
+    """
+
+    verdict: Verdict | None = Verdict.PASS
     violations: tuple[str, ...] = ()
 
 
@@ -63,6 +66,8 @@ class Outcome:
 
     def meets(self, expected: Expectation) -> bool:
         """Whether this is what was expected."""
+        if expected.verdict is None:
+            return self.verdict is not Verdict.ERROR
         return self.verdict == expected.verdict and set(expected.violations) <= {*self.violated}
 
     def raise_for_verdict(self) -> None:

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from chaos.history import Event, Kind
 from chaos.journal import Group, Journal, Round, ServiceLog, Trial
+from chaos.journal.kills import exhibits
 from reports.link import LINK, address
 from reports.sentence import sentence, sentences
 from reports.summary import SYMBOLS, Summary, expectation, reason, state, verdict
@@ -62,6 +63,7 @@ def page(journal: Journal, summary: Summary) -> Iterator[str]:
             ],
             sections=_sections(journal, groups, shown),
             left_off=len(groups) - len(shown),
+            exhibits=exhibits(summary.trials),
             style=style,
             script=script,
             style_hash=_hash(style),

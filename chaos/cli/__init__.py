@@ -1,4 +1,4 @@
-"""The command line: init, run, up, rows, sweep, validate, schema, points, report, replay.
+"""The command line: init, run, up, rows, museum, sweep, validate, schema, points, report, replay.
 
 What a command needs is imported when it runs: `chaos --help` answers at once.
 """
@@ -11,6 +11,7 @@ import click
 
 from chaos.cli.beginning import init, up
 from chaos.cli.journals import replay, report
+from chaos.cli.museum import museum
 from chaos.cli.rows import rows
 from chaos.cli.running import run
 from chaos.cli.sweeping import sweep
@@ -32,6 +33,7 @@ def main() -> None:
       chaos run                   run the plans that are installed, write a report
       chaos sweep server.reboot   crash each service before and after everything that it does
       chaos rows                  what the installed plans are to show, and which do
+      chaos museum                show that every known bug is caught, and by which plan
       chaos up                    keep a target running, to look around
       chaos points                the points where a fault can strike
       chaos validate my.plan.yaml check a plan without running it
@@ -39,5 +41,5 @@ def main() -> None:
     faulthandler.enable()  # where a target of the user's own ends the process, it is told where
 
 
-for command in (init, run, up, rows, sweep, validate, schema, points, report, replay):
+for command in (init, run, up, rows, museum, sweep, validate, schema, points, report, replay):
     main.add_command(command)

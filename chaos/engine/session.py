@@ -234,7 +234,7 @@ class Session:
             ended_ns=None,
             rounds=0,
             verdict=None,
-            expected=expected.verdict,
+            expected=expected.verdict or "",
             expected_violations=expected.violations,
             reason="",
             case=plan.case,

@@ -73,7 +73,12 @@ class Trial:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict, and the invariants it names, are the expected ones."""
+        """Whether the verdict, and the invariants it names, are the expected ones.
+
+        Where none is expected, that is any which says something about the target.
+        """
+        if not self.expected:
+            return self.verdict not in (None, Verdict.ERROR)
         return self.verdict == self.expected and set(self.expected_violations) <= {*self.violated}
 
     @property

@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS trial (      -- one plan, with one set of bug switche
     ended_ns INTEGER,                   -- NULL: the runner died in this trial
     rounds INTEGER NOT NULL DEFAULT 0,  -- how many times it was executed (a race: once per order)
     verdict TEXT,                       -- PASS, FAIL, VACUOUS, ERROR, SKIPPED
-    expected TEXT NOT NULL,             -- PASS, or FAIL when a bug switch must be caught
+    expected TEXT NOT NULL,             -- PASS, or FAIL when a bug switch must be caught, '' any
     expected_violations TEXT NOT NULL,  -- JSON list of invariant names
     reason TEXT NOT NULL DEFAULT '',    -- the verdict in words, evidence included
     violated TEXT NOT NULL DEFAULT '[]',-- JSON list: names of the invariants that did not hold

@@ -1,0 +1,1 @@
+"""The museum: every bug switch, and the plans that catch it."""
