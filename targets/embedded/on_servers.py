@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from chaos.point import Point
 from targets.embedded import servers
+from targets.embedded.points import POINTS
 from targets.embedded.postgresql import Connection, Moment, Observer, Pristine
 from targets.embedded.quiet import Quiet
 from targets.embedded.servers import BUS, DATABASE, USER
@@ -34,6 +36,12 @@ class OnServers(Embedded):
     """
 
     moment = Moment
+    points = {
+        **POINTS,
+        "database.commit": Point(
+            "targets.reference.postgresql:commit", "*", "commit what was written"
+        ),
+    }
 
     def __init__(self) -> None:
         self._servers_password = secrets.token_hex(24)

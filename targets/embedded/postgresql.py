@@ -7,10 +7,9 @@ moment: nobody need look twice, and it does not matter who writes meanwhile.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import IsolationLevel, sql
@@ -20,6 +19,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from targets.cloud.world import CloudWorld
 from targets.embedded.observer import read
 
+R = TypeVar("R")
 _VERSION = "SELECT pg_current_snapshot()::text"
 _TABLES = """
     SELECT schemaname, tablename FROM pg_tables
@@ -40,18 +40,31 @@ class Connection:
         self._lock = threading.Lock()
         self._open: psycopg.Connection[Any] | None = None
 
-    @contextmanager
-    def transaction(self, *, reading: bool = False) -> Iterator[psycopg.Cursor[Any]]:
-        """Be inside a transaction for the length of the block.
+    def do(self, work: Callable[[psycopg.Cursor[Any]], R], *, reading: bool) -> R:
+        """Do ``work`` in a transaction of its own; again when the server dies meanwhile.
 
         Raises:
-            psycopg.OperationalError: the server is away, or went away inside the block.
+            psycopg.OperationalError: the server is away for too long.
         """
+        patient = Retrying(
+            retry=retry_if_exception_type(psycopg.OperationalError),
+            stop=stop_after_delay(self._patience_s),
+            wait=wait_fixed(0.05),
+            reraise=True,
+        )
         with self._lock:
-            connection = self._connected()
+            found: R = patient(self._do, work, reading)
+            return found
+
+    def _do(self, work: Callable[[psycopg.Cursor[Any]], R], reading: bool) -> R:
+        connection = self._connected()
+        try:
             connection.read_only = reading
             with connection.transaction(), connection.cursor() as cursor:
-                yield cursor
+                return work(cursor)
+        except psycopg.OperationalError:
+            connection.close()
+            raise
 
     def close(self) -> None:
         """Disconnect."""
@@ -61,21 +74,8 @@ class Connection:
             self._open = None
 
     def _connected(self) -> psycopg.Connection[Any]:
-        if self._open is not None:
-            try:
-                self._open.execute("")
-            except psycopg.OperationalError:
-                self._open = None
-            else:
-                self._open.rollback()
-        if self._open is None:
-            patient = Retrying(
-                retry=retry_if_exception_type(psycopg.OperationalError),
-                stop=stop_after_delay(self._patience_s),
-                wait=wait_fixed(0.05),
-                reraise=True,
-            )
-            self._open = patient(psycopg.connect, self._address, connect_timeout=5)
+        if self._open is None or self._open.closed:
+            self._open = psycopg.connect(self._address, connect_timeout=5)
             self._open.isolation_level = IsolationLevel.REPEATABLE_READ
             self._open.adapters.register_loader("json", TextLoader)  # as it was written
         return self._open
@@ -94,19 +94,20 @@ class Observer:
 
     def world(self) -> CloudWorld:
         """Read all that a user of the cloud, or its operator, could find at one moment."""
-        with self._connection.transaction(reading=True) as cursor:
-            # Names whose commits can be seen and whose not: where it is the same, all is the same.
-            (version,) = _rows(cursor, _VERSION)[0]
-            if self._last is None or self._last[0] != version:
+        return self._connection.do(self._look, reading=True)
 
-                def look(database: str, query: str) -> Iterable[tuple[Any, ...]]:
-                    cursor.execute(
-                        sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(database))
-                    )
-                    return _rows(cursor, query)
+    def _look(self, cursor: psycopg.Cursor[Any]) -> CloudWorld:
+        # Names whose commits can be seen and whose not: where it is the same, all is the same.
+        (version,) = _rows(cursor, _VERSION)[0]
+        if self._last is None or self._last[0] != version:
 
-                self._last = version, read(look, self._cells, self._hosts)
-            return self._last[1]
+            def look(database: str, query: str) -> Iterable[tuple[Any, ...]]:
+                schema = sql.Identifier(database)
+                cursor.execute(sql.SQL("SET LOCAL search_path = {}").format(schema))
+                return _rows(cursor, query)
+
+            self._last = version, read(look, self._cells, self._hosts)
+        return self._last[1]
 
     def close(self) -> None:
         """Close nothing: the connection is not this one's own."""
@@ -129,41 +130,40 @@ class Pristine:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        with connection.transaction(reading=True) as cursor:
-            self._look = _look_at(_rows(cursor, _TABLES))
+        tables = connection.do(lambda cursor: _rows(cursor, _TABLES), reading=True)
+        self._query = _look_at(tables)
         self._first = self.keep()
 
     def keep(self) -> Moment:
         """Keep what the tables hold now."""
-        with self._connection.transaction(reading=True) as cursor:
-            return self._read(cursor)
+        return self._connection.do(self._read, reading=True)
 
     def restore(self, moment: Moment | None = None) -> None:
         """Bring back what was there at ``moment``; by default, when this was made."""
         wanted = moment or self._first
-        with self._connection.transaction() as cursor:
-            now = self._read(cursor)
-            cursor.execute("SET LOCAL session_replication_role = replica")  # no foreign keys
-            for name, rows in wanted.tables.items():
-                if now.tables[name] != rows:
-                    table = sql.Identifier(*name)
-                    cursor.execute(sql.SQL("DELETE FROM {}").format(table))
-                    if rows is not None:
-                        again = (
-                            "INSERT INTO {0} SELECT * FROM json_populate_recordset(NULL::{0}, %s)"
-                        )
-                        cursor.execute(sql.SQL(again).format(table), (rows,))
-            for name, last in wanted.sequences.items():
-                if now.sequences[name] != last:
-                    sequence = sql.Identifier(*name).as_string()
-                    values = sequence, 1 if last is None else last, last is not None
-                    cursor.execute("SELECT setval(%s, %s, %s)", values)
+        self._connection.do(lambda cursor: self._write(cursor, wanted), reading=False)
+
+    def _write(self, cursor: psycopg.Cursor[Any], wanted: Moment) -> None:
+        now = self._read(cursor)
+        cursor.execute("SET LOCAL session_replication_role = replica")  # no foreign keys
+        for name, rows in wanted.tables.items():
+            if now.tables[name] != rows:
+                table = sql.Identifier(*name)
+                cursor.execute(sql.SQL("DELETE FROM {}").format(table))
+                if rows is not None:
+                    again = "INSERT INTO {0} SELECT * FROM json_populate_recordset(NULL::{0}, %s)"
+                    cursor.execute(sql.SQL(again).format(table), (rows,))
+        for name, last in wanted.sequences.items():
+            if now.sequences[name] != last:
+                sequence = sql.Identifier(*name).as_string()
+                values = sequence, 1 if last is None else last, last is not None
+                cursor.execute("SELECT setval(%s, %s, %s)", values)
 
     def close(self) -> None:
         """Close nothing: the connection is not this one's own."""
 
     def _read(self, cursor: psycopg.Cursor[Any]) -> Moment:
-        tables = {(schema, table): rows for schema, table, rows in cursor.execute(self._look)}
+        tables = {(schema, table): rows for schema, table, rows in cursor.execute(self._query)}
         found = _rows(cursor, _SEQUENCES)
         return Moment(tables, {(schema, name): last for schema, name, last in found})
 

@@ -79,7 +79,13 @@ def begun(where: Engine) -> Iterator[Connection]:
     )
     with patient(_begin, where) as connection:
         yield connection
-        connection.commit()
+        if not connection.get_execution_options().get("reading"):
+            commit(connection)
+
+
+def commit(connection: Connection) -> None:
+    """Have all that was written in a block be there for everybody."""
+    connection.commit()
 
 
 def _begin(where: Engine) -> Connection:

@@ -9,19 +9,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from chaos.operation import Scope
 from targets.embedded.on_servers import OnServers
 from targets.embedded.servers import DATABASE
 from targets.reference.database import Database
-from tests.reference.nova.conftest import Cloud
 
+LIMIT_S = 60.0
 METADATA = sa.MetaData()
 COUNTERS = sa.Table("counters", METADATA, sa.Column("value", sa.Integer, nullable=False))
-
-
-@pytest.fixture
-def target(booted: Cloud) -> OnServers:
-    assert isinstance(booted.target, OnServers)
-    return booted.target
 
 
 @pytest.fixture
@@ -125,15 +120,20 @@ def test_a_server_that_dies_inside_a_block_leaves_nothing_of_it(
     assert value(counter) == 0
 
 
-def test_a_kept_moment_is_brought_back_with_the_numbers_that_come_next(cloud: Cloud) -> None:
-    target = cloud.target
-    cloud.do("server.create", "web")
-    cloud.do("server.wait", "web", status="ACTIVE")
-    target.settle(30)
+def test_a_kept_moment_is_brought_back_with_the_numbers_that_come_next(target: OnServers) -> None:
+    target.reset(frozenset())
+    scope = Scope(target.client(), deadline_s=LIMIT_S)
+
+    def do(operation: str, **named: str) -> None:
+        target.operations[operation].function(scope.actor("req-test"), "web", **named)
+
+    do("server.create")
+    do("server.wait", status="ACTIVE")
+    target.settle(LIMIT_S)
     before, kept = target.observe(), target.keep()
-    cloud.do("server.delete", "web")
-    cloud.do("server.wait_gone", "web")
-    target.settle(30)
+    do("server.delete")
+    do("server.wait_gone")
+    target.settle(LIMIT_S)
     assert target.observe() != before
 
     target.reset(frozenset(), kept)

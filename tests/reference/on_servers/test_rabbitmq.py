@@ -12,17 +12,10 @@ from targets.embedded.on_servers import OnServers
 from targets.embedded.servers import BUS
 from targets.reference.bus import CallLost, CallTimeout, RemoteError
 from targets.reference.bus.rabbit_bus import RabbitBus
-from tests.reference.nova.conftest import Cloud
 from tests.reference.nova.test_bus import DEADLINE_S, Held, eventually, sent_by
 
 LIMIT_S = 60.0
 OWN, SHARED = ("test.one", "test.two"), ("test",)
-
-
-@pytest.fixture
-def target(booted: Cloud) -> OnServers:
-    assert isinstance(booted.target, OnServers)
-    return booted.target
 
 
 Connect = Callable[[], RabbitBus]

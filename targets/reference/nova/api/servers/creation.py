@@ -50,8 +50,8 @@ def create(wanted: NewServer, hints: Hints) -> list[BuildRequest]:
 def _accept(request: BuildRequest) -> None:
     if request.attributes.group:
         ServerGroup.add(request.attributes.group, request.instance)
-    request.create()
     try:
+        request.create()
         for device in request.devices:
             volumes.create_attachment(request.instance, device.volume)
     except (BadRequest, NotFound) as error:
@@ -62,7 +62,8 @@ def _accept(request: BuildRequest) -> None:
         BuildRequest.destroy(request.instance)
         raise HttpError(503, str(error)) from None
     finally:
-        # Also after a failure, and after a delete that was faster: the conductor cleans up.
+        # Also after a failure, and after a delete that was faster: the conductor cleans up. Whether
+        # the request was written down may not be known here; if it was, it is carried out.
         ConductorRpc.build_instance(request.instance)
 
 
