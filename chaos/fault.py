@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 from chaos.action import Action
 from chaos.history import Kind
 from chaos.hit import Hit
+from chaos.link import Link
 from chaos.plan import Location, Model, Phase
 from chaos.safety.undo import Entry
 from chaos.target import Service
@@ -67,6 +68,9 @@ class FaultContext(Protocol):
 
     def matching(self, pattern: str) -> Sequence[Service]:
         """The services whose name matches a shell pattern."""
+
+    def links(self, pattern: str) -> Sequence[Link]:
+        """The links that a pattern means (:func:`chaos.link.leads`)."""
 
     def arm(self, at: Location, action: Action, *, times: int | None = 1, parks: str = "") -> Armed:
         """Put an action at a location of the plan; undone when the round ends.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chaos.invariant import Invariant
+from chaos.link import Link
 from chaos.operation import Operations, Scope
 from chaos.point import AccessPoint, Point
 from chaos.safety.program import Launch, launch
@@ -133,6 +134,8 @@ class Target(ABC):
     limits: Limits = Limits()
     request_id_reader: str = ""
     """``module:function`` inside the services that returns the current request's id, or None."""
+    controller_host: str = "127.0.0.1"
+    """The address of this machine that its services reach the controller by."""
     accesses: tuple[AccessPoint, ...] = ()
     """The functions through which its services touch what they share; none: it does not tell."""
 
@@ -140,6 +143,11 @@ class Target(ABC):
     @abstractmethod
     def services(self) -> Mapping[str, Service]:
         """All services by name, running or not."""
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        """The links that can be disturbed, by name, of a target with the capability ``links``."""
+        return {}
 
     @abstractmethod
     def start(self, instrumentation: Instrumentation, bugs: frozenset[str]) -> None:

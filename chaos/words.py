@@ -16,6 +16,8 @@ class Named(StrEnum):
     POINT = "point"
     SERVICE = "service"
     """A shell pattern over service names."""
+    LINK = "link"
+    """A shell pattern over the names of links, ``SOURCE>SERVICE``."""
     ACTOR = "actor"
     """The ``as`` label of a step in ``during``."""
     STEP = "step"

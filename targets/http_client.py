@@ -18,9 +18,10 @@ LOST = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEW
 
 @dataclass(frozen=True, slots=True)
 class HttpClient:
-    """Asks one server of this machine, and says of each answer what it means for a plan.
+    """Asks one server, and says of each answer what it means for a plan.
 
-    A status of 400 and more: :class:`OperationFailed`, a clear no. Nobody listens, a cut
+    It is one of this machine where no other ``host`` is said. A status of 400 and more:
+    :class:`OperationFailed`, a clear no. Nobody listens, a cut
     connection, no answer in time, or a status of ``lost``: :class:`OperationIndeterminate`, which a
     plan that took the server away does not judge. The
     request id of the scope travels in the header ``request_id_header``, beside ``headers``. Any
@@ -31,6 +32,7 @@ class HttpClient:
     request_id_header: str = "X-Request-Id"
     lost: Collection[int] = LOST
     headers: Mapping[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
 
     def get(self, scope: Scope, path: str) -> Any:
         """The answer to ``GET path``."""
@@ -51,7 +53,7 @@ class HttpClient:
         headers = dict(self.headers)
         if scope.request_id:
             headers[self.request_id_header] = scope.request_id
-        link = HTTPConnection("127.0.0.1", self.port, timeout=scope.deadline_s)
+        link = HTTPConnection(self.host, self.port, timeout=scope.deadline_s)
         with closing(link):
             try:
                 link.request(method, path, _encoded(body), headers | _type_of(body))

@@ -1,5 +1,8 @@
 """Placeholders in the texts of a topology: ``{run_dir}``, ``{bugs}``, ``{port:NAME}``, and others.
 
+``{link:SOURCE>NAME}`` is the ``host:port`` by which SOURCE, a service or ``client``, reaches what
+listens on the port NAME: on a way of its own where the links of the target can be disturbed.
+
 A brace that is meant is written twice, as in :meth:`str.format`::
 
     >>> fill('{{"web": {port:web}}}', {"{port:web}": "8080"})
@@ -23,6 +26,7 @@ PLAIN = (RUN_DIR, BUGS, PYTHON, TARGET_DIR)
 
 _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 _PORT = re.compile(r"\{port:([\w.-]+)\}")
+_LINK = re.compile(r"\{link:([\w.-]+)>([\w.-]+)\}")
 
 
 def port(name: str) -> str:
@@ -35,6 +39,18 @@ def ports(text: str) -> Iterator[str]:
     for braces in _BRACES.findall(text):
         if found := _PORT.fullmatch(braces):
             yield found[1]
+
+
+def link(source: str, name: str) -> str:
+    """The placeholder for the way of ``source`` to the port ``name``."""
+    return f"{{link:{source}>{name}}}"
+
+
+def links(text: str) -> Iterator[tuple[str, str]]:
+    """The source and the port's name of all links that a text mentions."""
+    for braces in _BRACES.findall(text):
+        if found := _LINK.fullmatch(braces):
+            yield found[1], found[2]
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ Its texts may hold placeholders (:mod:`targets.placeholders`): ``{run_dir}`` is 
 run, ``{target_dir}`` that of the file that defines the target, ``{python}`` the Python that runs,
 ``{bugs}`` the bug switches that are on, separated by commas, and ``{port:NAME}`` a loopback port:
 the one that the topology fixes for NAME, or else a free one, the same at every mention.
+``{link:SOURCE>NAME}`` is ``host:port`` for SOURCE to reach that port, on a link of its own.
 """
 
 from __future__ import annotations
@@ -202,7 +203,14 @@ class Topology:
             spec.ready.port for spec in self.services if isinstance(spec.ready, Listening | HttpOk)
         )
         mentioned = (name for text in self._texts() for name in placeholders.ports(text))
-        return tuple(dict.fromkeys((*self.ports, *waited_for, *mentioned)))
+        led_to = (name for _, name in self.links)
+        return tuple(dict.fromkeys((*self.ports, *waited_for, *mentioned, *led_to)))
+
+    @property
+    def links(self) -> tuple[tuple[str, str], ...]:
+        """The source and the port's name of each link that is mentioned."""
+        mentioned = (link for text in self._texts() for link in placeholders.links(text))
+        return tuple(dict.fromkeys(mentioned))
 
     def in_order(self, bugs: Collection[str]) -> tuple[ServiceSpec, ...]:
         """The services such that each comes after those that it waits for.
@@ -212,7 +220,8 @@ class Topology:
                 ``after`` does not exist, two services share a name, or some wait in a circle.
         """
         known = (*placeholders.PLAIN, *map(placeholders.port, self.port_names))
-        values = dict.fromkeys(known, "")
+        links = (placeholders.link(*link) for link in self.links)
+        values = dict.fromkeys((*known, *links), "")
         for text in self._texts():
             placeholders.fill(text, values)
         specs = {spec.name: spec for spec in self.services}

@@ -11,6 +11,7 @@ Both read the environment and do nothing when ``CHAOS_CONTROLLER`` is not in it:
 ==================== ==========================================================================
 CHAOS_CONTROLLER     ``host:port`` of the controller
 CHAOS_TOKEN          what proves to the controller that we belong to it
+CHAOS_TOKEN_FILE     file that holds the token, where the environment can be read by others
 CHAOS_SERVICE        name of this service
 CHAOS_REQUEST_ID     ``module:function`` that returns the id of the current request, or None
 CHAOS_RUN            label of the run, carried by everything that the run starts
@@ -50,7 +51,7 @@ def start() -> None:
         _agent = Agent(
             address,
             main=int(main),
-            token=os.environ.get("CHAOS_TOKEN", ""),
+            token=os.environ.get("CHAOS_TOKEN") or _from_file(),
             service=os.environ.get("CHAOS_SERVICE", ""),
             request_id_reader=os.environ.get("CHAOS_REQUEST_ID", ""),
         )
@@ -59,6 +60,14 @@ def start() -> None:
     except Exception as error:
         sys.stderr.write(f"chaos agent: not started: {type(error).__name__}: {error}\n")
         stop()
+
+
+def _from_file() -> str:
+    path = os.environ.get("CHAOS_TOKEN_FILE")
+    if not path:
+        return ""
+    with open(path) as file:  # noqa: PTH123 - pathlib takes long to import
+        return file.read().strip()
 
 
 def stop() -> None:

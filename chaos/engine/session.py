@@ -93,6 +93,7 @@ class Session:
         ending.callback(self._audit, reaper)
         self._controller = Controller(
             label=self.label,
+            host=self.words.target.controller_host,
             request_id_reader=self.words.target.request_id_reader,
             on_hit=lambda hit: self._engine.on_hit(hit),
         )

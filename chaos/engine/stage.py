@@ -23,6 +23,7 @@ from chaos.fault import Armed, Strike
 from chaos.history import Event, History, Kind
 from chaos.hit import Hit
 from chaos.invariant import Checked, Evidence, Invariant, Observation, Violation
+from chaos.link import Link, leads
 from chaos.operation import Scope
 from chaos.plan import GIVEN, Location, Phase, Plan
 from chaos.point import When, means
@@ -114,6 +115,10 @@ class Stage:
     def matching(self, pattern: str) -> list[Service]:
         """The services whose name matches a shell pattern."""
         return [s for name, s in self.services.items() if means(pattern, name)]
+
+    def links(self, pattern: str) -> list[Link]:
+        """The links whose name matches a pattern."""
+        return [link for name, link in self.target.links.items() if leads(pattern, name)]
 
     def arm(self, at: Location, action: Action, *, times: int | None = 1, parks: str = "") -> Arm:
         """Put an action at a location of the plan; undone when the round ends."""

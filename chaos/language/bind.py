@@ -16,6 +16,7 @@ from chaos.language import arguments
 from chaos.language.arguments import Mention, mentions
 from chaos.language.catalogue import Vocabulary, capabilities
 from chaos.language.problem import Path, Problem
+from chaos.link import leads
 from chaos.plan import GIVEN, REACH, STEPS, TOGETHER, Injection, Location, Phase, Plan, Step
 from chaos.point import means
 from chaos.target import CAPABILITIES
@@ -332,6 +333,14 @@ class _Binding:
                         mention.path,
                         f"target `{target.name}` has no service `{name}`; "
                         f"{nearest(name, target.services)}",
+                    )
+            case Named.LINK:
+                # A target without links is told by the capability that it lacks.
+                if target.links and not any(leads(name, link) for link in target.links):
+                    self._wrong(
+                        mention.path,
+                        f"target `{target.name}` has no link `{name}`; "
+                        f"{nearest(name, target.links)}",
                     )
             case Named.ACTOR:
                 labels = self._labels(phase)

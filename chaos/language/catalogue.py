@@ -26,6 +26,8 @@ from chaos.invariant import Invariant, collect
 from chaos.target import Target
 
 TARGETS = "chaos.targets"
+VARIANTS = "chaos.variants"
+"""Targets that are other ways to run one that is installed, and are used where they are named."""
 FAULTS = "chaos.faults"
 INVARIANTS = "chaos.invariants"
 SUITES = "chaos.suites"
@@ -198,7 +200,7 @@ def make(target: str) -> Vocabulary:
                     f"`{target}` gives no target, but something of the type {type(made).__name__}"
                 )
             return _words(made, collect(module))
-    known = _entries(TARGETS)
+    known = {**_entries(VARIANTS), **_entries(TARGETS)}
     if target not in known:
         raise CatalogueError(
             f"there is no target `{target}`; {nearest(target, known)} "

@@ -198,10 +198,12 @@ class Reaper:
 
 def reap(members: Members, run_dir: Path, remove_run_dir: bool) -> None:
     """Undo, kill and remove what is left of a run; each step is tried whatever the others did."""
-    try:
-        UndoLog(run_dir).undo_all()
-    except Exception as error:
-        _complain(run_dir, error)
+    # A target may keep a log of its own in a directory of its own.
+    for log in (run_dir, *sorted(path.parent for path in run_dir.glob("*/undo.jsonl"))):
+        try:
+            UndoLog(log).undo_all()
+        except Exception as error:
+            _complain(run_dir, error)
     members.kill(_KILLING_LIMIT_S)
     if remove_run_dir:
         shutil.rmtree(run_dir, ignore_errors=True)

@@ -6,10 +6,11 @@ A service of which there is one has the name of its kind (``api``); of several e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from targets.placeholders import link
 from targets.topology import Forked, ServiceSpec, Topology
 
 _MODULES = {
@@ -34,6 +35,15 @@ _AT_START = (
 )
 """What libraries import no sooner than when a service starts: a third of what a start costs."""
 _PERIPHERALS = ("identity", "image", "network", "volume", "placement")
+_CALLED = {
+    **dict.fromkeys(
+        ("api", "scheduler", "conductor", "compute"), ("image", "network", "volume", "placement")
+    ),
+    "volume": ("image",),
+}
+"""Whom the services of each kind call over HTTP, beside the hypervisor of their host."""
+CLIENT = "client"
+"""Who uses the links that lead into the control plane."""
 _CELL0 = "cell0"
 
 
@@ -77,19 +87,13 @@ class Layout:
 
     def topology(self) -> Topology:
         """All services, and what they have in common."""
-        ports = {name: f"{{port:{name}}}" for name in self.http_services}
-        ports["api"] = ports[self.api_services[0]]
         return Topology(
             services=tuple(self._services()),
             preload=(*_MODULES.values(), *_AT_START),
             environment={
                 "REFERENCE_RUN_DIR": "{run_dir}",
-                "REFERENCE_BUS": "127.0.0.1:{port:bus}",
                 "REFERENCE_BUGS": "{bugs}",
                 "REFERENCE_CELLS": ",".join(self.cells[1:]),
-                "REFERENCE_ENDPOINTS": ",".join(
-                    f"{name}=http://127.0.0.1:{port}" for name, port in ports.items()
-                ),
             },
             withheld=("REFERENCE_",),
         )
@@ -110,7 +114,12 @@ class Layout:
         return found
 
     def _service(self, name: str, *after: str, host: str = "") -> ServiceSpec:
-        environment = {"REFERENCE_SERVICE": name, "REFERENCE_HOST": host}
+        environment = {
+            "REFERENCE_SERVICE": name,
+            "REFERENCE_HOST": host,
+            "REFERENCE_BUS": link(name, "bus") if name != "bus" else "127.0.0.1:{port:bus}",
+            "REFERENCE_ENDPOINTS": ",".join(self._endpoints(name, host)),
+        }
         if host:
             environment["REFERENCE_CELL"] = self.hosts[host]
         if name in self.http_services:
@@ -118,6 +127,16 @@ class Layout:
         # Stateless, as all of them keep what they know in databases: those are restored in place.
         start = Forked(f"{_MODULES[_kind(name)]}:main")
         return ServiceSpec(name, start, environment, after=after, stateless=True)
+
+    def _endpoints(self, name: str, host: str) -> Iterator[str]:
+        """Whom a service calls; identity calls nobody, and tells clients where everybody is."""
+        if name == "identity":
+            for peer in _PERIPHERALS:
+                yield f"{peer}=http://{link(CLIENT, peer)}"
+            yield f"api=http://{link(CLIENT, self.api_services[0])}"
+        called = _CALLED.get(_kind(name), ())
+        for peer in (*called, f"hypervisor-{host}") if _kind(name) == "compute" else called:
+            yield f"{peer}=http://{link(name, peer)}"
 
 
 def _kind(service: str) -> str:

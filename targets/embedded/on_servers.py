@@ -15,8 +15,9 @@ from targets.embedded.postgresql import Connection, Moment, Observer, Pristine
 from targets.embedded.quiet import Quiet
 from targets.embedded.servers import BUS, DATABASE, USER
 from targets.embedded.target import Embedded, Links
+from targets.placeholders import link
 from targets.reference.bus.rabbit_bus import RabbitBus
-from targets.topology import Topology
+from targets.topology import ServiceSpec, Topology
 
 _PRELOAD = (
     "kombu.transport.pyamqp",
@@ -65,37 +66,37 @@ class OnServers(Embedded):
     @property
     def bus_url(self) -> str:
         """URL of RabbitMQ."""
-        return self._amqp(str(self.port(BUS)))
+        return self._amqp(self.listener(BUS))
 
     def database_url(self, name: str) -> str:
         """SQLAlchemy URL of a service's database."""
-        return self._url(str(self.port(DATABASE)), name)
+        return self._url(self.listener(DATABASE), name)
 
-    def _url(self, port: str, name: str) -> str:
-        address = f"{USER}:{self._servers_password}@127.0.0.1:{port}/postgres"
-        return f"postgresql+psycopg://{address}?options=-csearch_path%3D{name}"
+    def _url(self, address: str, name: str) -> str:
+        server = f"{USER}:{self._servers_password}@{address}/postgres"
+        return f"postgresql+psycopg://{server}?options=-csearch_path%3D{name}"
 
-    def _amqp(self, port: str) -> str:
-        return f"amqp://{USER}:{self._servers_password}@127.0.0.1:{port}//"
+    def _amqp(self, address: str) -> str:
+        return f"amqp://{USER}:{self._servers_password}@{address}//"
 
     def _on_servers(self, plain: Topology) -> Topology:
         database = servers.postgresql(self._servers_password)
         bus = servers.rabbitmq(self._servers_password)
-        services = [
-            replace(spec, after=(*spec.after, DATABASE))
-            for spec in plain.services
-            if spec.name != BUS
-        ]
-        url = self._url(f"{{port:{DATABASE}}}", "{{name}}")
+        services = [self._served(spec) for spec in plain.services if spec.name != BUS]
         return replace(
             plain,
             services=(bus, database, *services),  # that which takes longest first
             preload=(*plain.preload, *_PRELOAD),
-            environment={
-                **plain.environment,
-                "REFERENCE_DATABASE": url,
-                "REFERENCE_BUS": self._amqp(f"{{port:{BUS}}}"),
-            },
+        )
+
+    def _served(self, spec: ServiceSpec) -> ServiceSpec:
+        """The same service, which reaches each of the servers by a link of its own."""
+        theirs = {
+            "REFERENCE_DATABASE": self._url(link(spec.name, DATABASE), "{{name}}"),
+            "REFERENCE_BUS": self._amqp(link(spec.name, BUS)),
+        }
+        return replace(
+            spec, environment={**spec.environment, **theirs}, after=(*spec.after, DATABASE)
         )
 
     def _forget_messages(self) -> None:
@@ -111,7 +112,7 @@ class OnServers(Embedded):
         until_unheard(lambda: [q for q in self.layout.consumers.values() if q in listening])
 
     def _link(self, run_dir: Path) -> Links:
-        address = f"postgresql://{USER}:{self._servers_password}@127.0.0.1:{self.port(DATABASE)}"
+        address = f"postgresql://{USER}:{self._servers_password}@{self.listener(DATABASE)}"
         self._database = Connection(f"{address}/postgres")
         return Links(
             RabbitBus(

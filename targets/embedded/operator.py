@@ -15,10 +15,10 @@ from targets.reference.context import RequestContext
 
 
 class EmbeddedOperator:
-    """``hypervisors`` are the ports of the hypervisors; ``token`` makes what they want to see."""
+    """``hypervisors`` is where the hypervisors listen; ``token`` makes what they want to see."""
 
     def __init__(
-        self, bus: Callable[[], Bus], hypervisors: Mapping[str, int], token: Callable[[], str]
+        self, bus: Callable[[], Bus], hypervisors: Mapping[str, str], token: Callable[[], str]
     ) -> None:
         self._bus = bus
         self._hypervisors = hypervisors
@@ -46,8 +46,9 @@ class EmbeddedOperator:
     ) -> None:
         """Ask each hypervisor: one of them has the guest."""
         scope = Scope(None, request_id=request_id, deadline_s=deadline_s)
-        for port in self._hypervisors.values():
-            client = HttpClient(port, headers={"X-Auth-Token": self._token()})
+        for address in self._hypervisors.values():
+            host, _, port = address.rpartition(":")
+            client = HttpClient(int(port), headers={"X-Auth-Token": self._token()}, host=host)
             try:
                 client.post(scope, f"/guests/{server}/{fate}")
             except OperationFailed as refused:

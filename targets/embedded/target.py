@@ -27,7 +27,7 @@ from targets.cloud.client import Balancer, connect
 from targets.cloud.world import CloudWorld
 from targets.embedded import clouds
 from targets.embedded.accesses import ACCESSES
-from targets.embedded.layout import Layout
+from targets.embedded.layout import CLIENT, Layout
 from targets.embedded.observer import Observer
 from targets.embedded.operator import EmbeddedOperator
 from targets.embedded.points import POINTS
@@ -124,7 +124,7 @@ class Embedded(ProcessTarget):
 
     def capture(self, run_dir: Path) -> None:
         """Keep a copy of all databases, and write ``clouds.yaml``."""
-        auth_url = f"http://127.0.0.1:{self.port('identity')}/v3"
+        auth_url = f"http://{self.address(CLIENT, 'identity')}/v3"
         clouds.write(self.clouds_yaml, auth_url, self._password)
         self._links = self._link(run_dir)
 
@@ -243,7 +243,7 @@ class Embedded(ProcessTarget):
     def _link(self, run_dir: Path) -> Links:
         """Open what there is to be open while the target runs."""
         return Links(
-            Bus(f"127.0.0.1:{self.port('bus')}", bus_token(self._secret)),
+            Bus(self.listener("bus"), bus_token(self._secret)),
             Quiet(run_dir),
             Pristine(run_dir),
             Observer(run_dir, self.layout.cells, tuple(self.layout.hosts)),
@@ -257,9 +257,9 @@ class Embedded(ProcessTarget):
 
     @property
     def _operator(self) -> EmbeddedOperator:
-        ports = {host: self.port(f"hypervisor-{host}") for host in self.layout.hosts}
+        where = {host: self.listener(f"hypervisor-{host}") for host in self.layout.hosts}
         return EmbeddedOperator(
-            lambda: self._open.bus, ports, lambda: str(self.client().session.get_token())
+            lambda: self._open.bus, where, lambda: str(self.client().session.get_token())
         )
 
     @property
@@ -271,7 +271,7 @@ class Embedded(ProcessTarget):
         names = self.layout.api_services
         if len(names) == 1:
             return None
-        urls = {name: f"http://127.0.0.1:{self.port(name)}" for name in names}
+        urls = {name: f"http://{self.address(CLIENT, name)}" for name in names}
 
         def choose(request: str) -> str:
             turn = int(request[-1], 36) if request[-1:].isalnum() else 0

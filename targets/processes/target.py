@@ -30,6 +30,8 @@ from chaos.safety import procfs
 from chaos.safety.members import Members
 from chaos.target import Instrumentation, Limits, ServiceState, Target
 from targets import placeholders
+from targets.links.proxied import ProxiedLink
+from targets.links.proxies import Proxies, binary
 from targets.processes.account import account_of, make_directory
 from targets.processes.nursery import Nursery
 from targets.processes.ports import Ports
@@ -59,15 +61,20 @@ class ProcessTarget(Target):
     data: tuple[str, ...] = ()
     """Where the stateful services keep all that they know: shell patterns of files and directories
     in the run directory (``*.db*``). What is missing there they make when they start."""
+    service_kind: type[LocalService] = LocalService
+    """What a service is to the runner."""
 
     def __init__(self) -> None:
         self._order = self.topology.in_order(self.bugs)
         self._instrumentation: Instrumentation | None = None
         self._bugs: frozenset[str] = frozenset()
-        self._ports = Ports(self.topology)
-        self._nursery = Nursery(self._tell)
+        self._ports = self._make_ports()
+        self._proxies = Proxies(self.topology.links) if binary() and self.topology.links else None
+        if self._proxies:
+            self.capabilities = self.capabilities | {"links"}
+        self._nursery = self._make_nursery()
         self._children = {
-            spec.name: LocalService(
+            spec.name: self.service_kind(
                 spec, self, self._nursery, partial(self._program, spec), self.limits
             )
             for spec in self._order
@@ -137,12 +144,27 @@ class ProcessTarget(Target):
         """
         return self._ports[name]
 
+    def address(self, source: str, name: str) -> str:
+        """The ``host:port`` that ``{link:SOURCE>NAME}`` stands for, from start to stop."""
+        if self._proxies and (link := self._proxies.get(f"{source}>{name}")):
+            return f"{link.host}:{link.port}"
+        return self.listener(name)
+
+    def listener(self, name: str) -> str:
+        """The ``host:port`` where a service itself is reached, without any link."""
+        return f"127.0.0.1:{self.port(name)}"
+
     # ------------------------------------------------------------------ the contract
 
     @property
     def services(self) -> Mapping[str, LocalService]:
         """All services by name, in the order of their start."""
         return self._services
+
+    @property
+    def links(self) -> Mapping[str, ProxiedLink]:
+        """The links that lead through toxiproxy, where there is one."""
+        return {} if self._proxies is None else self._proxies
 
     @property
     def pids(self) -> frozenset[int]:
@@ -167,6 +189,12 @@ class ProcessTarget(Target):
         self._instrumentation = instrumentation
         try:
             self._ports.hold()
+            if self._proxies:
+                upstreams = {name: self.listener(name) for name in self._ports}
+                self._proxies.open(
+                    upstreams, self.run_dir, instrumentation.label, instrumentation.launch,
+                    self.limits.start_s,
+                )  # fmt: skip
             # Imports are part of every start: they may take as long as the longest.
             limit_s = self._longest(lambda limits: limits.start_s)
             self._nursery.open(
@@ -190,6 +218,8 @@ class ProcessTarget(Target):
         self._nursery.close(limit_s)
         if self._leaves and self._instrumentation:
             self._members.kill(limit_s, self._leaves)
+        if self._proxies:
+            self._proxies.close()
         self._ports.release()
         self._instrumentation = None
 
@@ -213,6 +243,12 @@ class ProcessTarget(Target):
         self._boot(again)
 
     # ------------------------------------------------------------------ steps
+
+    def _make_nursery(self) -> Nursery:
+        return Nursery(self._tell)
+
+    def _make_ports(self) -> Ports:
+        return Ports(self.topology)
 
     @property
     def _running(self) -> Instrumentation:
@@ -330,6 +366,7 @@ class ProcessTarget(Target):
             placeholders.PYTHON: sys.executable,
             placeholders.BUGS: ",".join(sorted(self._bugs)),
             **{placeholders.port(name): str(number) for name, number in self._ports.items()},
+            **{placeholders.link(*link): self.address(*link) for link in self.topology.links},
         }
 
     def _common_environment(self) -> dict[str, str]:

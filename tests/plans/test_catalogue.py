@@ -127,6 +127,13 @@ def test_the_default_target_is_the_one_that_is_installed(installed: Installed) -
     assert default_target() == "only"
 
 
+def test_another_way_to_run_it_is_used_where_it_is_named(installed: Installed) -> None:
+    installed[catalogue.TARGETS] = targets("only")
+    installed[catalogue.VARIANTS] = targets("other")
+    assert default_target() == "only"
+    assert make("other").target.name == "small"
+
+
 @pytest.mark.parametrize(
     ("names", "told"), [((), "none is installed"), (("a", "b"), "2 are installed: a, b")]
 )
