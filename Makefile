@@ -9,7 +9,10 @@ HEADLINE := $(wildcard suites/delete_while_booting/delete-before-compute-claims.
   suites/delete_while_booting/race-two-deletes*.plan.yaml suites/restart_recovery/kill-*.plan.yaml \
   suites/restart_recovery/compute-dies-again.plan.yaml suites/volume_detach/delay-*.plan.yaml)
 
-.PHONY: help chaos suites test conformance lint schema bench clean
+CONTAINED := $(wildcard suites/delete_while_booting/race-two-deletes.plan.yaml \
+  suites/restart_recovery/kill-compute-mid-reboot.plan.yaml suites/volume_detach/delay-bdm-deletion.plan.yaml)
+
+.PHONY: help chaos containers suites test conformance lint schema bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -18,11 +21,15 @@ help: ## what can be made
 chaos: $(READY) ## run the headline plans on the embedded reference control plane, write the report
 	@$(BIN)/chaos run $(HEADLINE)
 
+containers: $(READY) ## run three of them in containers of this machine's Docker engine (docs/containers.md)
+	@$(BIN)/chaos run $(CONTAINED) --target containers
+
 suites: $(READY) ## run every plan of suites/ there, in some minutes
 	@$(BIN)/chaos run suites
 
 test: $(READY) ## pass the framework's own tests
 	@$(BIN)/python -m pytest -n 2 --timeout=120 $(TESTS) --chaos-results=chaos-results/tests
+	@[ "$(TESTS)" != tests ] || $(BIN)/python -m pytest -q tests/containers --chaos-results=chaos-results/contained
 
 conformance: $(READY) ## run the tests of OpenStack's own clients on the reference
 	@$(BIN)/python -m tests.conformance

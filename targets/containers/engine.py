@@ -1,0 +1,147 @@
+"""The Docker engine: connected to once, with one clear line where that cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+from requests.exceptions import RequestException
+
+from chaos.errors import TargetError
+from chaos.safety.undo import Entry
+
+LABEL = "chaos.run"
+"""The label that every container, network and volume of a run carries; its value is the run's."""
+_API = "1.41"
+"""The version of the engine's interface: that of Docker 20.10, which all later ones speak."""
+LIMIT_S = 120.0
+"""How long the engine may take for one request, in seconds."""
+
+
+class EngineError(TargetError):
+    """The engine is not there, or refuses what it is asked; says what to do."""
+
+
+def connect() -> Any:
+    """A client of the engine that the environment names (``DOCKER_HOST``).
+
+    Raises:
+        EngineError: there is none, or it lets us not in.
+    """
+    with told("connect"):
+        client = docker.from_env(timeout=int(LIMIT_S), version=_API)
+        try:
+            client.ping()
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Make one line of what the engine, or the way to it, says.
+
+    Raises:
+        EngineError: that line.
+    """
+    try:
+        yield
+    except ImageNotFound as error:
+        raise EngineError(f"cannot {what}: {_said(error)}; `make containers` makes it") from error
+    except APIError as error:
+        raise EngineError(f"cannot {what}: {_said(error)}") from error
+    except (DockerException, RequestException) as error:
+        raise EngineError(f"cannot {what}: {_why(error)}") from error
+
+
+def _said(error: APIError) -> str:
+    return str(error.explanation or error)
+
+
+def _why(error: BaseException) -> str:
+    """Why the engine cannot be talked to, from the innermost cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, PermissionError):
+            return (
+                "the Docker engine refuses this user:"
+                " be root, or a member of the group `docker` (log in again after joining it)"
+            )
+        if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
+            return (
+                "no Docker engine answers here: start it (`systemctl start docker`, or `dockerd`),"
+                " or name it in DOCKER_HOST"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return f"the Docker engine does not answer: {error}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRun(Entry):
+    """Remove all containers, networks and volumes with the label of a run, and nothing else."""
+
+    label: str
+
+    def undo(self) -> None:
+        """Remove them; an engine that is gone has none."""
+        remove(connect(), self.label)
+
+
+def remove(client: Any, label: str) -> None:
+    """Remove what belongs to a run.
+
+    Raises:
+        EngineError: the engine does not do so.
+    """
+    ours = {"label": f"{LABEL}={label}"}
+    with told("remove the containers of the run"):
+        for container in client.containers.list(all=True, filters=ours, ignore_removed=True):
+            with _gone():
+                container.remove(force=True, v=True)
+        for network in client.networks.list(filters=ours):
+            with _gone():
+                network.remove()
+        for volume in client.volumes.list(filters=ours):
+            with _gone():
+                volume.remove(force=True)
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    """Whoever is being removed by somebody else, or is gone already, is no trouble."""
+    try:
+        yield
+    except APIError as error:
+        if error.status_code not in (404, 409):
+            raise
+
+
+def left(client: Any, label: str) -> list[str]:
+    """What is there of a run, in words."""
+    ours = {"label": f"{LABEL}={label}"}
+    with told("look for what is left of the run"):
+        found = client.containers.list(all=True, filters=ours, ignore_removed=True)
+        return [
+            *(f"container {one.name}" for one in found),
+            *(f"network {one.name}" for one in client.networks.list(filters=ours)),
+            *(f"volume {one.name}" for one in client.volumes.list(filters=ours)),
+        ]
+
+
+def gateway(client: Any) -> str:
+    """The address of this machine that containers reach it by.
+
+    Raises:
+        EngineError: the engine has no default bridge.
+    """
+    with told("find the gateway of the default bridge"):
+        for config in client.networks.get("bridge").attrs["IPAM"]["Config"] or ():
+            # One that has not been used yet tells its subnet only: the first address is its own.
+            return str(config.get("Gateway") or ip_network(config["Subnet"])[1])
+    raise EngineError("the default bridge of the Docker engine has no gateway: is it switched off?")
