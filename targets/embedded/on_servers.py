@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from chaos.point import Point
+from chaos.target import ServiceState
 from targets.embedded import servers
 from targets.embedded.points import POINTS
 from targets.embedded.postgresql import Connection, Moment, Observer, Pristine
 from targets.embedded.quiet import Quiet
 from targets.embedded.servers import BUS, DATABASE, USER
-from targets.embedded.target import Embedded, Links
+from targets.embedded.target import PATIENCE_S, Embedded, Links
 from targets.placeholders import link
+from targets.reference.bus import BusUnreachable
 from targets.reference.bus.rabbit_bus import RabbitBus
 from targets.topology import ServiceSpec, Topology
 
@@ -55,6 +58,23 @@ class OnServers(Embedded):
             self.services[name].thaw()
             self.services[name].start()
         super().reset(bugs, kept)
+
+    def under_way(self, requests: Collection[str]) -> tuple[str, ...]:
+        """Ask those who take messages, and only those who can answer: it costs more than a broker.
+
+        Whoever is on his way up or down, or frozen, is no part of what goes on by itself.
+        """
+        if self.services[BUS].state is not ServiceState.READY:
+            return ()
+        silent = [
+            queue
+            for name, queue in self.layout.consumers.items()
+            if self.services[name].state is not ServiceState.READY
+        ]
+        try:
+            return tuple(self.bus.under_way(requests, silent, PATIENCE_S))
+        except BusUnreachable as error:
+            return (f"bus: {error}",) if self._has_bus else ()
 
     def stop(self) -> None:
         """End every service, and close every connection."""

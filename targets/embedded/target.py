@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 VOCABULARY = (operations, moves)
 """The modules that add to the catalogue of operations: it is enough to import them."""
-_PATIENCE_S = 0.2
+PATIENCE_S = 0.2
+"""How long who must be asked may take to answer."""
 
 
 class Memory(Protocol):
@@ -193,7 +194,7 @@ class Embedded(ProcessTarget):
                     raise
                 # A service that has just died refuses us a moment before its death is known.
                 with self._nursery.changed:
-                    self._nursery.changed.wait(_PATIENCE_S)
+                    self._nursery.changed.wait(PATIENCE_S)
             else:
                 if done == self._seen:
                     return
@@ -208,7 +209,7 @@ class Embedded(ProcessTarget):
         if self.services["bus"].state is not ServiceState.READY:
             return ()
         try:
-            found = self._open.bus.under_way(requests, (), _PATIENCE_S)
+            found = self._open.bus.under_way(requests, (), PATIENCE_S)
             if found:  # seldom; and to see who is frozen takes longer than to ask the broker
                 stopped = [
                     queue
@@ -216,7 +217,7 @@ class Embedded(ProcessTarget):
                     if self.services[name].state is ServiceState.FROZEN
                 ]
                 if stopped:
-                    found = self._open.bus.under_way(requests, stopped, _PATIENCE_S)
+                    found = self._open.bus.under_way(requests, stopped, PATIENCE_S)
             return tuple(found)
         except BusUnreachable as error:
             return (f"bus: {error}",) if self._has_bus else ()
@@ -310,12 +311,12 @@ class Embedded(ProcessTarget):
 
     def _end_what_is_busy(self) -> None:
         """Kill services with a request that never ended: it would write into the next world."""
-        for name, answer in self._ask_quiet(_PATIENCE_S).items():
+        for name, answer in self._ask_quiet(PATIENCE_S).items():
             if answer.active:
                 self.services[name].kill()
         self._purge()
         try:
-            busy = self._open.bus.drain(_PATIENCE_S) if self._has_bus else []
+            busy = self._open.bus.drain(PATIENCE_S) if self._has_bus else []
         except BusUnreachable:
             busy = ["bus"]
         if busy:

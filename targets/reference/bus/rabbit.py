@@ -179,13 +179,16 @@ class RabbitLink:
     def _flush(self) -> None:
         """Pass on questions, behind all that was on its way here when they came.
 
-        Our channel hears of a delivery before it answers the second of two requests, when the queue
-        had made that delivery before it answered the first.
+        In its own queue a question stands behind it. As for the others, our channel hears of a
+        delivery before it answers the second of two requests, when the queue had made that delivery
+        before it answered the first.
         """
         if self._questions:
+            through = {question["queue"] for question in self._questions}
             for _ in range(2):
                 for queue in self._consumed:
-                    self._count(queue)
+                    if queue not in through:
+                        self._count(queue)
             self._arrived.extend(self._questions)
             self._questions.clear()
 
@@ -315,7 +318,7 @@ class RabbitLink:
         answers = (properties.get("reply_to", ""), properties.get("correlation_id", ""))
         if properties.get("type") == "question":
             self._channel.basic_ack(tag)
-            self._questions.append({"op": "question", "answers": answers})
+            self._questions.append({"op": "question", "queue": queue, "answers": answers})
             return
         body = json.loads(message.body)
         if answers[0] and message.delivery_info["redelivered"]:

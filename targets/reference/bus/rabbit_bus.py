@@ -127,9 +127,10 @@ class RabbitBus(Bus):
         """As of our own broker."""
         deadline = time.monotonic() + timeout_s
         still, wanted, before = frozenset(stopped), frozenset(requests), -1
+        asked = [queue for queue in self._own if queue not in still]
         while True:
-            found = self._look(deadline)["found"]
-            asked = [queue for queue in self._own if found[queue][1] and queue not in still]
+            found = self._count(asked, deadline)
+            asked = [queue for queue in asked if found[queue][1]]
             reports = self._ask(asked, deadline)
             moving = [*_moving(reports, wanted)]
             taken = _taken(reports)
@@ -145,8 +146,7 @@ class RabbitBus(Bus):
 
     def consumers(self, queue: str, timeout_s: float) -> int:
         """How many consume a queue."""
-        frame = {"op": "look", "queues": [queue], "all": False}
-        return int(self._confirmed(frame, timeout_s)["found"][queue][1])
+        return self._count([queue], time.monotonic() + timeout_s)[queue][1]
 
     def purge(self) -> None:
         """Throw away every message that waits in a queue, or for its time."""
@@ -180,6 +180,14 @@ class RabbitBus(Bus):
     def _look(self, deadline: float) -> Frame:
         frame = {"op": "look", "queues": [*self._own, *self._shared], "all": True}
         return self._confirmed(frame, max(0.0, deadline - time.monotonic()))
+
+    def _count(self, queues: Collection[str], deadline: float) -> dict[str, tuple[int, int]]:
+        """How many messages wait in each of these queues, and how many consume it."""
+        frame = {"op": "look", "queues": queues, "all": False}
+        found: dict[str, tuple[int, int]] = self._confirmed(
+            frame, max(0.0, deadline - time.monotonic())
+        )["found"]
+        return found
 
     def _ask(self, queues: Iterable[str], deadline: float) -> Reports:
         asked = {queue: self._send({"op": "ask", "queue": queue}, deadline) for queue in queues}
