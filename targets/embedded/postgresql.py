@@ -25,6 +25,12 @@ _TABLES = """
     SELECT schemaname, tablename FROM pg_tables
     WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2
 """
+_CONSTRAINTS = """
+    SELECT n.nspname, c.relname, o.conname, pg_get_constraintdef(o.oid)
+    FROM pg_constraint o JOIN pg_class c ON o.conrelid = c.oid
+    JOIN pg_namespace n ON c.relnamespace = n.oid
+    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3
+"""
 _SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
 
 
@@ -115,10 +121,14 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What each table held at one time, as JSON, and how far each sequence had come."""
+    """What each table held at one time, as JSON, and how far each sequence had come.
+
+    ``constraints`` are the definitions by schema, table and name: a bug switch may drop one.
+    """
 
     tables: Mapping[tuple[str, str], str | None]
     sequences: Mapping[tuple[str, str], int | None]
+    constraints: Mapping[tuple[str, str, str], str]
 
 
 class Pristine:
@@ -153,6 +163,11 @@ class Pristine:
                 if rows is not None:
                     again = "INSERT INTO {0} SELECT * FROM json_populate_recordset(NULL::{0}, %s)"
                     cursor.execute(sql.SQL(again).format(table), (rows,))
+        for key in wanted.constraints.keys() - now.constraints.keys():
+            schema, of, constraint = key
+            add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} " + wanted.constraints[key])
+            names = sql.Identifier(schema, of), sql.Identifier(constraint)
+            cursor.execute(add.format(*names))
         for name, last in wanted.sequences.items():
             if now.sequences[name] != last:
                 sequence = sql.Identifier(*name).as_string()
@@ -165,7 +180,8 @@ class Pristine:
     def _read(self, cursor: psycopg.Cursor[Any]) -> Moment:
         tables = {(schema, table): rows for schema, table, rows in cursor.execute(self._query)}
         found = _rows(cursor, _SEQUENCES)
-        return Moment(tables, {(schema, name): last for schema, name, last in found})
+        constraints = {(s, t, name): text for s, t, name, text in _rows(cursor, _CONSTRAINTS)}
+        return Moment(tables, {(schema, name): last for schema, name, last in found}, constraints)
 
 
 def _look_at(tables: Iterable[tuple[str, str]]) -> sql.Composed:

@@ -140,3 +140,17 @@ def test_a_kept_moment_is_brought_back_with_the_numbers_that_come_next(target: O
 
     assert target.observe() == before
     assert target.keep() == kept
+
+
+def test_what_a_bug_switch_does_to_a_table_is_undone(target: OnServers) -> None:
+    target.reset(frozenset())
+    pristine, cell = target.keep(), Database(target.database_url("nova_cell1"))
+    with cell.transaction() as connection:
+        name = sa.inspect(connection).get_unique_constraints("block_device_mappings")[0]["name"]
+        connection.execute(sa.text(f"ALTER TABLE block_device_mappings DROP CONSTRAINT {name}"))
+    assert target.keep() != pristine
+
+    target.reset(frozenset())
+
+    assert target.keep() == pristine
+    cell.engine.dispose()
