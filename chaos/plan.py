@@ -350,6 +350,9 @@ class Plan(Model):
         default_factory=dict,
         description="bug switch → the invariants that must name the defect when it is on",
     )
+    withstands: tuple[str, ...] = Field(
+        (), description="bug switches with which it must pass all the same"
+    )
 
     @model_validator(mode="after")
     def _labels_are_unique(self) -> Self:

@@ -83,7 +83,8 @@ class Case:
 
 def cases(source: Source, *, bugs: bool = True) -> list[Case]:
     """A plan by itself and, with ``bugs``, once with each of its bug switches."""
-    switches = ["", *source.plan.bugs] if bugs else [""]
+    plan = source.plan
+    switches = ["", *plan.bugs, *plan.withstands] if bugs else [""]
     return [Case(source.plan, bug, source) for bug in switches]
 
 
@@ -95,7 +96,7 @@ def check_switches(wanted: Iterable[str], chosen: Iterable[Case]) -> None:
     """
     from chaos.errors import nearest
 
-    known = {bug for case in chosen for bug in case.plan.bugs}
+    known = {bug for case in chosen for bug in (*case.plan.bugs, *case.plan.withstands)}
     for bug in wanted:
         if bug not in known:
             raise PlanError(f"no plan has the bug switch `{bug}`; {nearest(bug, known)}")

@@ -381,6 +381,10 @@ class _Binding:
 
     def check_bugs(self) -> None:
         """Each bug names the invariants that see it; the target may lack the switch."""
+        for index, bug in enumerate(self.plan.withstands):
+            if bug in self.plan.bugs:
+                where = ("withstands", index)
+                self._wrong(where, f"`{bug}` must be seen, as `bugs` says, or withstood: not both")
         for bug, violated in self.plan.bugs.items():
             if not violated:
                 self._wrong(("bugs", bug), "name the invariants that must see this bug")

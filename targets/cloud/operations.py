@@ -367,6 +367,20 @@ def wait_volume(scope: Scope, volume: Volume, status: str) -> dict[str, Any]:
     return {"status": found["status"]}
 
 
+@operation("volume.wait_detached", asserts=True)
+def wait_volume_detached(scope: Scope, server: Server, volume: Volume) -> dict[str, Any]:
+    """Wait until a server has a volume no more, as the compute service tells it."""
+    on, key = server_id(scope, server), _volume_id(scope, volume)
+    kept = _until(
+        scope,
+        f"volume {volume} to leave server {server}",
+        lambda: [one.id for one in scope.client.compute.volume_attachments(on)],
+        lambda found: key not in found,
+        lambda found: f"attached still, with {len(found)} in all",
+    )
+    return {"attachments": len(kept)}
+
+
 @operation("volume.wait_gone", asserts=True)
 def wait_volume_gone(scope: Scope, volume: Volume) -> dict[str, Any]:
     """Wait until a volume is not found."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from targets.reference.client import Unreachable
 from targets.reference.nova import (
     allocations,
     databases,
@@ -24,7 +25,7 @@ from targets.reference.nova.build_request import BuildRequest
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.instance_mapping import InstanceMapping
 from targets.reference.nova.migration import Migration
-from targets.reference.nova.rpc import ComputeRpc
+from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
 from targets.reference.nova.states import ALLOW_SOFT_DELETE, Task
 from targets.reference.policy import owns
 
@@ -55,8 +56,13 @@ def delete(uuid: str) -> None:
     if found.is_locked_for_caller:
         raise InstanceLocked(f"Instance {uuid} is locked")
     InstanceMapping.queue_for_delete(uuid)
-    if not delete_while_booting(uuid):
-        delete_in_cell(uuid)
+    try:
+        if not delete_while_booting(uuid):
+            delete_in_cell(uuid)
+    except Unreachable as error:
+        # It is written down that it is wanted gone; a conductor goes on until it is.
+        LOG.warning("deleting %s stops: %s", uuid, error)
+        ConductorRpc.build_instance(uuid, 1, retry_delay_s(0))
 
 
 def delete_as_configured(uuid: str) -> None:

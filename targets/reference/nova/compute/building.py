@@ -122,8 +122,9 @@ def abandon(host: Host, instance: Instance, why: str) -> None:
         devices.detach(host, device)
     allocations.release(instance.uuid)
     record_fault(host.cell, instance.uuid, why)
+    over = InstanceAction.finishing_all(instance.uuid, "Error")
     host.tracker.disown(
-        instance, vm_state=Vm.ERROR, task_state=None, power_state=Power.NOSTATE, ports=[]
+        instance, over, vm_state=Vm.ERROR, task_state=None, power_state=Power.NOSTATE, ports=[]
     )
 
 

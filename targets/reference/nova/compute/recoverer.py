@@ -37,7 +37,8 @@ class Recoverer:
     def recover(self, instance: str, attempt: int = 0) -> None:
         """Bring an instance out of the state in which a crash or a failure left it.
 
-        After some attempts that failed it is set to ERROR; a delete is tried for ever.
+        After some attempts that failed it is set to ERROR; a delete and an offload are tried for
+        ever.
         """
         host = self._host
         with host.locked(instance):
@@ -100,7 +101,9 @@ def recover(host: Host, instance: Instance, give_up: bool) -> None:
     )  # fmt: skip
     if decision == Recovery.MOVE:
         return None
-    if give_up and decision not in (Recovery.DELETE, Recovery.ABANDON_BUILD):
+    # What has begun to give things back can only go on.
+    to_its_end = (Recovery.DELETE, Recovery.ABANDON_BUILD, Recovery.OFFLOAD)
+    if give_up and decision not in to_its_end:
         record_fault(host.cell, instance.uuid, f"recovery failed: {decision.name}")
         instance.save(vm_state=Vm.ERROR, task_state=None, expected_task_state={instance.task_state})
         return InstanceAction.finish_all(host.cell, instance.uuid, "Error")

@@ -73,6 +73,7 @@ def offload(host: Host, instance: Instance) -> None:
     allocations.release(instance.uuid)
     host.tracker.disown(
         instance,
+        InstanceAction.finishing_all(instance.uuid, "Success"),
         vm_state=Vm.SHELVED_OFFLOADED,
         power_state=Power.NOSTATE,
         task_state=None,

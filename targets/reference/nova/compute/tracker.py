@@ -119,11 +119,14 @@ class ResourceTracker:
         with self._semaphore:
             instance.destroy(forget(instance))
 
-    def disown(self, instance: Instance, **changes: Any) -> None:
-        """Save an instance as one that is on no host."""
+    def disown(self, instance: Instance, ending: Step, **changes: Any) -> None:
+        """Save an instance as one that is on no host, and with it what was being done to it.
+
+        Nobody would look at it again after a crash in between.
+        """
         with self._semaphore:
-            expected = {instance.task_state}
-            instance.save(expected_task_state=expected, host=None, also=self._counted(), **changes)
+            expected, also = {instance.task_state}, self._counted(ending)
+            instance.save(expected_task_state=expected, host=None, also=also, **changes)
 
     def update(self) -> None:
         """Count anew what is used."""
