@@ -86,3 +86,16 @@ def test_a_bug_without_a_plan_is_red(plans: Path, tmp_path: Path) -> None:
 def test_an_unknown_switch_is_an_error_that_names_the_nearest(tmp_path: Path) -> None:
     done = chaos("museum", "lost-credits", "--target", LEDGER, cwd=tmp_path, expect=2)
     assert "did you mean `lost-credit`?" in done.stderr
+
+
+def test_a_plan_that_withstands_a_bug_must_pass_with_its_switch_on(
+    plans: Path, tmp_path: Path
+) -> None:
+    blind, crash = plans / "blind.plan.yaml", plans / "crash.plan.yaml"
+    blind.write_text(BLIND + "withstands: [lost-credit]\n")
+    crash.write_text(crash.read_text().replace("bugs:\n  lost-credit: [money-is-kept]", ""))
+    done = chaos("run", blind, cwd=tmp_path)
+    assert done.stdout.count("lost-credit") >= 1
+    crash.write_text(crash.read_text() + "withstands: [lost-credit]\n")
+    done = chaos("run", crash, cwd=tmp_path, expect=1)
+    assert "expected PASS" in done.stdout
