@@ -54,6 +54,19 @@ class Command:
                 yield from _words(more)
 
 
+@dataclass(frozen=True, slots=True)
+class Imaged:
+    """Start as a container of an image that somebody else has made, in a run in containers.
+
+    ``image`` is a name of ours (:mod:`targets.containers.images`); what it holds in the directory
+    ``data`` outlives its death.
+    """
+
+    image: str
+    data: str
+    arguments: tuple[str, ...] = ()
+
+
 def _words(line: tuple[str, ...] | str) -> Iterable[str]:
     return shlex.split(line) if isinstance(line, str) else line
 
@@ -153,7 +166,7 @@ class ServiceSpec:
     """
 
     name: str
-    start: Forked | Command
+    start: Forked | Command | Imaged
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Readiness = Notified()
     after: tuple[str, ...] = ()

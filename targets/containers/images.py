@@ -33,7 +33,7 @@ PUBLIC = {
 _HERE = Path(__file__).parent
 _REFERENCE = _HERE.parent / "reference"
 _SERVICES = "chaos-reference"
-_EXTRAS = ("reference",)
+_EXTRAS = ("reference", "containers")
 _NOT_THEIRS = ("openstacksdk",)
 """What comes with those extras for a client's sake."""
 

@@ -54,6 +54,7 @@ class Containers(Nursery):
         self.gateway = ""
         self._client: Any = None
         self._network: Any = None
+        self._undo: UndoLog | None = None
         self._events: Any = None
         self._paused: set[str] = set()
         self._notified: dict[str, socket.socket] = {}
@@ -141,7 +142,8 @@ class Containers(Nursery):
             found = left(client, self._label)
             if found:
                 raise EngineError(f"still there: {', '.join(found)}")
-            self._undo.done(self._token)
+            if self._undo is not None:
+                self._undo.done(self._token)
         finally:
             self.pid = None
             if self._events is not None:
@@ -221,7 +223,7 @@ class Containers(Nursery):
         try:
             with told(f"start {child.name}"):
                 with suppress(NotFound):
-                    client.api.remove_container(name, force=True, v=True)
+                    client.api.remove_container(name, force=True)
                 made = self._create(child.name, program)
                 with self.changed:
                     self._current[child.name] = made
@@ -241,32 +243,43 @@ class Containers(Nursery):
                 self.changed.notify_all()
 
     def _create(self, name: str, program: Mapping[str, Any]) -> str:
-        module, _, function = program["function"].partition(":")
         api = self._client.api
-        shared = str(self.run_dir)
-        environment = {**program["environment"], "NOTIFY_SOCKET": f"/run/{_NOTIFY}/{name}"}
-        host = api.create_host_config(
-            # A socket's path may have 107 bytes, and that of a run directory may be longer.
-            binds=[
-                f"{shared}:{shared}",
-                f"{shared}/{_NOTIFY}:/run/{_NOTIFY}",
-                f"{_AGENT}:{AGENT}:ro",
-            ],
-            init=True,
-            log_config=LogConfig(type="json-file"),
-            security_opt=["no-new-privileges"],
-            cap_drop=["ALL"],
-        )
+        ours = {"init": True, "log_config": LogConfig(type="json-file")}
+        if "image" in program:
+            image, command, user = program["image"], list(program["arguments"]), None
+            volume = self._client.volumes.create(
+                self.name_of(name), labels={LABEL: self._label}
+            ).name
+            host = api.create_host_config(binds=[f"{volume}:{program['data']}"], **ours)
+            environment, directory = dict(program["environment"]), None
+        else:
+            module, _, function = program["function"].partition(":")
+            image = self._image
+            command = ["python3", "-c", f"from {module} import {function}; {function}()"]
+            user = f"{UID}:{GID}" if os.geteuid() == 0 else f"{os.geteuid()}:{os.getegid()}"
+            directory = str(self.run_dir)
+            host = api.create_host_config(
+                # A socket's path may have 107 bytes, and that of a run directory may be longer.
+                binds=[
+                    f"{directory}:{directory}",
+                    f"{directory}/{_NOTIFY}:/run/{_NOTIFY}",
+                    f"{_AGENT}:{AGENT}:ro",
+                ],
+                security_opt=["no-new-privileges"],
+                cap_drop=["ALL"],
+                **ours,
+            )
+            environment = {**program["environment"], "NOTIFY_SOCKET": f"/run/{_NOTIFY}/{name}"}
         endpoint = api.create_endpoint_config(ipv4_address=self.addresses[name], aliases=[name])
         made: str = api.create_container(
-            self._image,
-            ["python3", "-c", f"from {module} import {function}; {function}()"],
+            image,
+            command,
             name=self.name_of(name),
             hostname=name,
-            user=f"{UID}:{GID}" if os.geteuid() == 0 else f"{os.geteuid()}:{os.getegid()}",
+            user=user,
             environment=environment,
             labels={LABEL: self._label, "chaos.service": name},
-            working_dir=shared,
+            working_dir=directory,
             host_config=host,
             networking_config=api.create_networking_config({self._network.name: endpoint}),
         )["Id"]

@@ -1,7 +1,8 @@
 """The reference control plane as containers: one for each service, on a network of the run's own.
 
-The services, their points and the plans are those of the embedded target. They share a directory,
-in which the databases are, and reach each other by addresses that they keep over restarts.
+The services, their points and the plans are those of the embedded target on PostgreSQL and
+RabbitMQ, which are containers too. Services reach each other by addresses that they keep over
+restarts, and share a directory, in which they say that they are ready and at rest.
 """
 
 from __future__ import annotations
@@ -13,17 +14,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from kombu.connection import Connection
+
 from chaos.safety import procfs
-from chaos.target import Instrumentation, Limits
+from chaos.target import Instrumentation, Limits, Service
+from targets.containers import images
 from targets.containers.engine import EngineError, connect, gateway
 from targets.containers.nursery import AGENT, GID, UID, Containers
-from targets.embedded.target import Embedded
+from targets.embedded.on_servers import OnServers
+from targets.embedded.servers import BUS, DATABASE, USER
 from targets.processes.nursery import Nursery
 from targets.processes.ports import Ports
 from targets.processes.service import LocalService
-from targets.topology import ServiceSpec, Topology
+from targets.topology import Asked, Imaged, ServiceSpec, Topology
 
 _FIRST_PORT = 8000
+_POSTGRES = (
+    "postgres", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=on",
+    "-c", "max_connections=300", "-c", "jit=off", "-c", "autovacuum_naptime=1min",
+)  # fmt: skip
+"""Without fsync it loses nothing by the death of its container."""
 _CODE = "/opt/reference:/opt/site"
 """Where the image has the services' code, and what they need."""
 
@@ -49,7 +60,7 @@ class ContainerService(LocalService):
         return self._pid is not None and self._nursery.is_paused(self.name)
 
 
-class Containerised(Embedded):
+class Containerised(OnServers):
     """The reference control plane in containers of this machine's Docker engine."""
 
     name = "containers"
@@ -57,10 +68,6 @@ class Containerised(Embedded):
     limits = Limits(
         start_s=180.0, stop_s=60.0, settle_s=30.0, client_s=30.0, poll_s=0.02, blocked_s=0.3
     )
-
-    def __init__(self) -> None:
-        self.topology = _for_containers(self.layout.topology())
-        super().__init__()
 
     # ------------------------------------------------------------------ life
 
@@ -123,6 +130,42 @@ class Containerised(Embedded):
     def _token(instrumentation: Instrumentation) -> str:
         return instrumentation.environment("").get("CHAOS_TOKEN", "")
 
+    def _on_servers(self, plain: Topology) -> Topology:
+        on_servers = super()._on_servers(plain)
+        return replace(
+            on_servers,
+            ports={DATABASE: 5432, BUS: 5672},
+            environment={**on_servers.environment, "REFERENCE_BIND": "0.0.0.0"},
+        )
+
+    def _servers(self) -> tuple[ServiceSpec, ServiceSpec]:
+        database = ServiceSpec(
+            DATABASE,
+            Imaged("postgres", "/var/lib/postgresql/data", _POSTGRES),
+            {
+                "POSTGRES_USER": USER,
+                "POSTGRES_PASSWORD": self._servers_password,
+                "POSTGRES_DB": "postgres",
+                "POSTGRES_INITDB_ARGS": "--locale=C --encoding=UTF8",
+            },
+            ready=Asked(_has_database),
+            stateless=True,  # what it holds is restored in place
+            foreign=True,
+        )
+        bus = ServiceSpec(
+            BUS,
+            Imaged("rabbitmq", "/var/lib/rabbitmq"),
+            {
+                "RABBITMQ_DEFAULT_USER": USER,
+                "RABBITMQ_DEFAULT_PASS": self._servers_password,
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none",
+            },
+            ready=Asked(_has_bus),
+            stateless=True,  # its queues are emptied in place
+            foreign=True,
+        )
+        return database, bus
+
     def _make_nursery(self) -> Nursery:
         return Containers(self._tell, [spec.name for spec in self._order])
 
@@ -136,6 +179,13 @@ class Containerised(Embedded):
         return {procfs.LABEL: self._running.label}
 
     def _program(self, spec: ServiceSpec) -> dict[str, Any]:
+        if isinstance(spec.start, Imaged):
+            return {
+                "image": images.image(spec.start.image),
+                "arguments": spec.start.arguments,
+                "data": spec.start.data,
+                "environment": {**self._common_environment(), **spec.environment},
+            }
         program = super()._program(spec)
         program["environment"].setdefault("PYTHONPATH", _CODE)
         return program
@@ -152,19 +202,17 @@ def _inside(outside: Mapping[str, str], token: Path) -> dict[str, str]:
     }
 
 
-def _for_containers(plain: Topology) -> Topology:
-    """The same services, each listening on the address of its container."""
-    services = [
-        replace(spec, environment={**spec.environment, "REFERENCE_BUS": "0.0.0.0:{port:bus}"})
-        if spec.name == "bus"
-        else spec
-        for spec in plain.services
-    ]
-    return replace(
-        plain,
-        services=tuple(services),
-        environment={**plain.environment, "REFERENCE_BIND": "0.0.0.0"},
-    )
+def _has_database(target: Containerised, service: Service) -> bool:
+    """Whether somebody can log in."""
+    psycopg.connect(target.database_address, connect_timeout=5).close()
+    return True
+
+
+def _has_bus(target: Containerised, service: Service) -> bool:
+    """Whether somebody can log in."""
+    with Connection(target.bus_url, connect_timeout=5) as connection:  # type: ignore[no-untyped-call]
+        connection.connect()
+    return True
 
 
 def target() -> Containerised:

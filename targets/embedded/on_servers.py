@@ -88,6 +88,11 @@ class OnServers(Embedded):
         """URL of RabbitMQ."""
         return self._amqp(self.listener(BUS))
 
+    @property
+    def database_address(self) -> str:
+        """Where PostgreSQL is, as its own clients take it."""
+        return f"postgresql://{USER}:{self._servers_password}@{self.listener(DATABASE)}/postgres"
+
     def database_url(self, name: str) -> str:
         """SQLAlchemy URL of a service's database."""
         return self._url(self.listener(DATABASE), name)
@@ -100,14 +105,18 @@ class OnServers(Embedded):
         return f"amqp://{USER}:{self._servers_password}@{address}//"
 
     def _on_servers(self, plain: Topology) -> Topology:
-        database = servers.postgresql(self._servers_password)
-        bus = servers.rabbitmq(self._servers_password)
+        database, bus = self._servers()
         services = [self._served(spec) for spec in plain.services if spec.name != BUS]
         return replace(
             plain,
             services=(bus, database, *services),  # that which takes longest first
             preload=(*plain.preload, *_PRELOAD),
         )
+
+    def _servers(self) -> tuple[ServiceSpec, ServiceSpec]:
+        """The database and the broker."""
+        password = self._servers_password
+        return servers.postgresql(password), servers.rabbitmq(password)
 
     def _served(self, spec: ServiceSpec) -> ServiceSpec:
         """The same service, which reaches each of the servers by a link of its own."""
@@ -132,8 +141,7 @@ class OnServers(Embedded):
         until_unheard(lambda: [q for q in self.layout.consumers.values() if q in listening])
 
     def _link(self, run_dir: Path) -> Links:
-        address = f"postgresql://{USER}:{self._servers_password}@{self.listener(DATABASE)}"
-        self._database = Connection(f"{address}/postgres")
+        self._database = Connection(self.database_address)
         return Links(
             RabbitBus(
                 self.bus_url,

@@ -36,7 +36,7 @@ from targets.processes.account import account_of, make_directory
 from targets.processes.nursery import Nursery
 from targets.processes.ports import Ports
 from targets.processes.service import LocalService
-from targets.topology import Forked, ServiceSpec, Topology
+from targets.topology import Forked, Imaged, ServiceSpec, Topology
 
 _LOOPBACK = "127.0.0.1,localhost,::1"
 _MAY_PASS = 0o011
@@ -354,6 +354,8 @@ class ProcessTarget(Target):
             self.run_dir.chmod(self.run_dir.stat().st_mode | _MAY_PASS)
         if isinstance(spec.start, Forked):
             program["function"] = spec.start.function
+        elif isinstance(spec.start, Imaged):
+            raise TargetError(f"service {spec.name} is an image, which no process can be made of")
         else:
             program["arguments"] = [fill(word) for word in spec.start.words(self._bugs)]
         return program

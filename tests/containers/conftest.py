@@ -37,11 +37,12 @@ def engine() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def services(engine: Any) -> str:
     """The image of the services, made when it is not there."""
-    base = images.image("python")
-    try:
-        engine.images.get(base)
-    except ImageNotFound:
-        absent(f"the engine has no image {base} (.ci/images/build makes one)")
+    for name in ("python", "postgres", "rabbitmq"):
+        base = images.image(name)
+        try:
+            engine.images.get(base)
+        except ImageNotFound:
+            absent(f"the engine has no image {base} (.ci/images/build makes one)")
     return images.services(engine)
 
 
