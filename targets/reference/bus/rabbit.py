@@ -87,6 +87,7 @@ class RabbitLink:
             self._channel.events["basic_ack"].add(self._confirm)
             self._inbox = str(self._channel.queue_declare("", exclusive=True).queue)
             self._channel.basic_consume(self._inbox, no_ack=True, callback=self._receive)
+            self._unkept = self._connection.channel()  # what is sent here is not confirmed
             self._socket: socket.socket = self._connection.sock
         self._wake_r, self._wake_w = os.pipe()
         self._selector = selectors.DefaultSelector()
@@ -228,8 +229,11 @@ class RabbitLink:
             content_type="application/json",
             properties={"delivery_mode": mode, **properties},
         )
-        self._published += 1
-        self._channel.basic_publish(message, exchange, to)
+        if mode == _PERSISTENT:
+            self._published += 1
+            self._channel.basic_publish(message, exchange, to)
+        else:
+            self._unkept.basic_publish(message, exchange, to)
 
     # ------------------------------------------------------------------ what is sent
 

@@ -60,6 +60,8 @@ class RabbitBus(Bus):
         self._own, self._shared = tuple(own), tuple(shared)
         self._taken = time.monotonic_ns()  # no other process counts from there
         self._last_taken = 0
+        self._busy: list[str] = []
+        """Who worked on what was asked for last."""
 
     @property
     def _name(self) -> str:
@@ -126,6 +128,8 @@ class RabbitBus(Bus):
     ) -> list[str]:
         """As of our own broker."""
         deadline = time.monotonic() + timeout_s
+        if moving := self._as_before(frozenset(requests), frozenset(stopped), deadline):
+            return moving
         still, wanted, before = frozenset(stopped), frozenset(requests), -1
         asked = [queue for queue in self._own if queue not in still]
         while True:
@@ -135,8 +139,18 @@ class RabbitBus(Bus):
             moving = [*_moving(reports, wanted)]
             taken = _taken(reports)
             if moving or taken == before:
+                self._busy = [q for q, said in reports.items() if [*_moving({q: said}, wanted)]][:1]
                 return moving
             before = taken
+
+    def _as_before(
+        self, wanted: frozenset[str], still: frozenset[str], deadline: float
+    ) -> list[str]:
+        """Say what goes on where something did last; nothing when the others must be asked too."""
+        reports = self._ask([queue for queue in self._busy if queue not in still], deadline)
+        if any(said is None or said["calls"] for said in reports.values()):
+            return []
+        return [*_moving(reports, wanted)]
 
     def listening(self, timeout_s: float = CONFIRM_S) -> Container[str]:
         """As of our own broker; what is returned asks when it is asked."""
