@@ -12,6 +12,7 @@ from docker.errors import ImageNotFound
 from chaos.errors import TargetError
 from targets.containers import images
 from targets.containers.engine import EngineError, connect
+from targets.links.proxies import VARIABLE
 from tests.conftest import Running, running
 from tests.processes.servers import absent
 
@@ -49,7 +50,11 @@ def services(engine: Any) -> str:
 @pytest.fixture(scope="session")
 def contained(services: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The reference in containers; every plan leaves it pristine."""
-    try:
-        yield from running("containers", tmp_path_factory.mktemp("contained") / "journal.sqlite")
-    except TargetError as error:
-        pytest.fail(str(error))
+    journal = tmp_path_factory.mktemp("contained") / "journal.sqlite"
+    with pytest.MonkeyPatch.context() as patch:
+        if toxiproxy := os.environ.get("CHAOS_TESTS_TOXIPROXY"):
+            patch.setenv(VARIABLE, toxiproxy)
+        try:
+            yield from running("containers", journal)
+        except TargetError as error:
+            pytest.fail(str(error))
