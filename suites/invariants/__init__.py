@@ -10,7 +10,7 @@ from suites.invariants.answers import no_server_error
 from suites.invariants.attachments import attachments_match_block_devices
 from suites.invariants.deletes import deletes_fulfilled
 from suites.invariants.guests import guests_match_instances
-from suites.invariants.instances import instances_at_rest
+from suites.invariants.instances import instances_at_rest, instances_listed_once
 from suites.invariants.migrations import migrations_end
 from suites.invariants.ports import ports_match_interfaces
 from suites.invariants.quotas import quota_matches_servers
@@ -24,6 +24,7 @@ __all__ = [
     "deletes_fulfilled",
     "guests_match_instances",
     "instances_at_rest",
+    "instances_listed_once",
     "migrations_end",
     "no_server_error",
     "ports_match_interfaces",

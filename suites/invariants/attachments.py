@@ -34,9 +34,11 @@ def attachments_match_block_devices(evidence: Evidence) -> Iterator[str]:
     for (_, owner, twice), number in had.items():
         if number > 1:
             yield f"{owner} has volume {twice} {number} times"
-    # On no host, and its volumes with it.
-    offloaded = {i.uuid for i in world.instances if i.vm_state == "shelved_offloaded"}
-    parked = {d.attachment for d in world.block_devices if d.instance in offloaded}
+    # On no host, and its volumes with it; or on another cell's host.
+    away = {
+        (i.cell, i.uuid) for i in world.instances if i.vm_state == "shelved_offloaded" or i.hidden
+    }
+    parked = {d.attachment for d in world.block_devices if (d.cell, d.instance) in away}
     kept = {a.volume for a in world.attachments if a.id in parked}
     kept -= {a.volume for a in world.attachments if a.id not in parked}
     for attachment in world.attachments:
@@ -66,7 +68,7 @@ def _connections(world: CloudWorld) -> Iterator[str]:
     """A host is connected to the volumes that its guests have, and to none that no server has."""
     connected = {(c.host, c.volume) for c in world.host_connections}
     used = {(guest.host, volume) for guest in world.guests for volume in guest.disks}
-    homes = {instance.uuid: instance.host for instance in world.instances}
+    homes = {instance.uuid: instance.host for instance in world.instances if not instance.hidden}
     owned = {(homes.get(device.instance), device.volume) for device in world.block_devices}
     for host, volume in sorted(connected - used - owned):
         yield f"{host} is connected to volume {volume}, which none of its servers has"

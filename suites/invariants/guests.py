@@ -24,9 +24,10 @@ def guests_match_instances(evidence: Evidence) -> Iterator[str]:
     """A guest does, and has, what one visible instance on its host says; none is orphaned."""
     world: CloudWorld = evidence.world
     volumes: dict[str, set[str]] = defaultdict(set)
-    for device in world.block_devices:
-        volumes[device.instance].add(device.volume)
     visible = {i.uuid: i for i in world.instances if not i.hidden}
+    for device in world.block_devices:
+        if device.instance in visible and visible[device.instance].cell == device.cell:
+            volumes[device.instance].add(device.volume)
     for uuid, count in Counter(i.uuid for i in world.instances if not i.hidden).items():
         if count > 1:
             yield f"instance {visible[uuid].name} ({uuid}) is visible in {count} cells"

@@ -13,6 +13,19 @@ RESTING = {
 """VM states in which an instance may stay; with task state None."""
 
 
+@invariant("instances-listed-once", checked="always", number=8)
+def instances_listed_once(evidence: Evidence) -> Iterator[str]:
+    """No server is visible in two cells: while it moves from one to the other, one is hidden."""
+    world: CloudWorld = evidence.world
+    seen: dict[str, list[str]] = {}
+    for instance in world.instances:
+        if not instance.hidden:
+            seen.setdefault(instance.uuid, []).append(instance.cell)
+    for uuid, cells in seen.items():
+        if len(cells) > 1:
+            yield f"server {uuid} is visible in {' and in '.join(cells)}"
+
+
 @invariant("instances-at-rest", checked="settled", number=1)
 def instances_at_rest(evidence: Evidence) -> Iterator[str]:
     """Every instance is in a state in which it may stay, or gone, with task state None."""

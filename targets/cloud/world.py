@@ -209,18 +209,20 @@ class InstanceAction:
     action: str
     finished: bool
     result: str
+    cell: str = ""
 
     @property
     def key(self) -> str:
-        """Request, instance and action."""
-        return f"{self.request}/{self.instance}/{self.action}"
+        """Cell, request, instance and action: one that moves between cells takes its past along."""
+        return f"{self.cell}/{self.request}/{self.instance}/{self.action}"
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
     """What the compute service told of an instance, in a cell database, by ``number`` in order.
 
-    ``event_type`` is ``instance.reboot``, say, and ``phase`` start, end or error.
+    ``event_type`` is ``instance.reboot``, say, and ``phase`` start, end or error; or
+    ``instance`` and exists.
     """
 
     cell: str

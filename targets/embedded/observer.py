@@ -221,7 +221,7 @@ def _image(row_id: str, name: str, status: str, properties: str) -> Image:
 
 def _action(cell: str, request: str, instance: str, action: str, *row: Any) -> InstanceAction:
     finished_at, result = row
-    return InstanceAction(request, instance, action, finished_at is not None, result)
+    return InstanceAction(request, instance, action, finished_at is not None, result, cell)
 
 
 def _notification(cell: str, number: int, request: str, *row: Any) -> Notification:

@@ -178,6 +178,57 @@ POINTS = {
     "tracker.update_available_resource": _compute(
         "tracker:ResourceTracker.update_available_resource", "count anew what a host has in use"
     ),
+    # Moves between cells.
+    "conductor.cross_cell": _nova(
+        "cross_cell:run", "conductor", "do the next thing for a move between cells"
+    ),
+    "conductor.set_up_target_cell": _nova(
+        "cross_cell:set_up_target_cell", "conductor", "write an instance into the other cell"
+    ),
+    "conductor.reject_alternate": _nova(
+        "cross_cell:refuse", "conductor", "give up a host in the other cell"
+    ),
+    "conductor.update_instance_mapping": _nova(
+        "cross_cell:update_instance_mapping", "conductor", "let the other cell have the say"
+    ),
+    "conductor.show_at_dest": _nova(
+        "cross_cell:show_at_dest", "conductor", "show an instance in the other cell"
+    ),
+    "conductor.finish_confirm": _nova(
+        "cross_cell:finish_confirm", "conductor", "end a move that was confirmed"
+    ),
+    "cell_copies.write": _nova("cell_copies:write", "conductor", "write a copy of an instance"),
+    "cell_copies.drop_detached": _nova(
+        "cell_copies:drop_detached", "conductor", "forget what a copy has too much"
+    ),
+    "compute.prep_snapshot_based_resize_at_dest": _compute(
+        "snapshot_moves:prep_at_dest", "claim an instance of another cell"
+    ),
+    "compute.prep_snapshot_based_resize_at_source": _compute(
+        "snapshot_moves:prep_at_source", "make an image of a guest, and destroy it"
+    ),
+    "compute.finish_snapshot_based_resize_at_dest": _compute(
+        "snapshot_moves:finish_at_dest", "make the guest of that image"
+    ),
+    "compute.confirm_snapshot_based_resize_at_source": _compute(
+        "snapshot_moves:confirm_at_source", "forget an instance that stays in the other cell"
+    ),
+    "compute.revert_snapshot_based_resize_at_dest": _compute(
+        "snapshot_moves:revert_at_dest", "forget an instance that goes back to the other cell"
+    ),
+    "compute.finish_revert_snapshot_based_resize_at_source": _compute(
+        "snapshot_moves:finish_revert_at_source", "make a guest again at the source"
+    ),
+    "compute.rollback_at_source": _compute(
+        "snapshot_moves:rollback_at_source", "leave a server in ERROR that could not be moved"
+    ),
+    "compute.end_copy": _compute("snapshot_moves:end_copy", "forget the copy of an instance"),
+    "tracker.cross_cell_claim": _compute(
+        "tracker:ResourceTracker.cross_cell_claim", "claim an instance of another cell"
+    ),
+    "tracker.drop_copy": _compute(
+        "tracker:ResourceTracker.drop_copy", "remove the copy of an instance, and its claim"
+    ),
     # What a compute does to its host's hypervisor.
     "hypervisor.define": _compute("driver:Driver.define", "define a guest"),
     "hypervisor.start": _compute("driver:Driver.start", "start a guest"),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from chaos.errors import NotSettled, TargetError
 from chaos.operation import Scope
 from chaos.target import Limits, ServiceState
-from targets.cloud import moves, operations
+from targets.cloud import administration, moves, operations
 from targets.cloud.clean_up import clean_up
 from targets.cloud.client import Balancer, connect
 from targets.cloud.world import CloudWorld
@@ -41,7 +41,7 @@ from targets.reference.config import BUS_JOURNAL, bus_token
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-VOCABULARY = (operations, moves)
+VOCABULARY = (operations, moves, administration)
 """The modules that add to the catalogue of operations: it is enough to import them."""
 PATIENCE_S = 0.2
 """How long who must be asked may take to answer."""
@@ -362,6 +362,14 @@ class Wide(Embedded):
     topology = layout.topology()
 
 
+class Cells(Embedded):
+    """The same with one API and one conductor, and two cells: host2 is alone in the second."""
+
+    capabilities = frozenset({"cells"})
+    layout = Layout(hosts={"host1": "cell1", "host2": "cell2", "host3": "cell1"})
+    topology = layout.topology()
+
+
 def scaled() -> Scaled:
     """Make the target; :mod:`suites.scaled` has it with its words."""
     return Scaled()
@@ -370,3 +378,8 @@ def scaled() -> Scaled:
 def wide() -> Wide:
     """Make the target; :mod:`suites.scaled` has it with its words."""
     return Wide()
+
+
+def cells() -> Cells:
+    """Make the target; :mod:`suites.cells` has it with its words."""
+    return Cells()

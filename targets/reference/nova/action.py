@@ -32,6 +32,8 @@ _TOLD = {
     "revertResize": "resize_revert",
 }
 """What notifications call an action, where it is not the action's own name."""
+_UNTOLD = "conductor_"
+"""How the events begin of which nothing is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,27 +140,43 @@ class ActionEvent:
             return [ActionEvent(**row._mapping) for row in rows]
 
     @staticmethod
-    def begin(cell: str, instance: str, action: str, host: str) -> None:
+    def begin(
+        cell: str, instance: str, action: str, host: str, event: str = "", tell: bool = True
+    ) -> None:
         """Record, and tell, that a host is at an action that was asked for and is not finished.
 
         Where it was at it before, that goes on; where there is no such action there is nothing to
-        tell of.
+        tell of. One action may have several events, each with a name.
         """
+        name = event or f"compute_{action}"
         with databases.cell(cell).transaction() as connection:
             wanted = sa.select(ACTIONS).filter_by(instance=instance, action=action, result="")
             asked = connection.execute(wanted.order_by(ACTIONS.c.id)).all()
             own = [row for row in asked if row.request == context.current().request_id] or asked
-            if not own or connection.execute(_open_events(own[0].id)).first():
+            if not own or connection.execute(_open_events(own[0].id, name)).first():
                 return
             row = {
                 "action": own[0].id,
-                "event": f"compute_{action}",
+                "event": name,
                 "host": host,
                 "started_at": utc_now(),
                 "result": "",
             }
             _insert(connection, ACTION_EVENTS, row)
-            _tell(connection, own[0], "start", host)
+            if tell:
+                _tell(connection, own[0], "start", host)
+
+
+def tell_of(cell: str, instance: str, action: str, event_type: str, host: str) -> None:
+    """Tell something else of an instance, once, that belongs to an action that goes on."""
+    asked = sa.select(ACTIONS).filter_by(instance=instance, action=action, result="")
+    with databases.cell(cell).transaction() as connection:
+        found = connection.execute(asked.order_by(ACTIONS.c.id)).first()
+        if found is None:
+            return
+        told = {"request": found.request, "instance": instance, "event_type": event_type}
+        if not connection.execute(sa.select(NOTIFICATIONS.c.id).filter_by(**told)).first():
+            _insert(connection, NOTIFICATIONS, {**told, "host": host, "sent_at": utc_now()})
 
 
 def record_fault(cell: str, instance: str, message: str) -> None:
@@ -184,13 +202,15 @@ def _finish(connection: sa.Connection, result: str, **equal: str) -> bool:
         connection.execute(ACTIONS.update().filter_by(id=action.id).values(**ended))
         for event in connection.execute(_open_events(action.id)).all():
             connection.execute(ACTION_EVENTS.update().filter_by(id=event.id).values(**ended))
-            _tell(connection, action, "end" if result == "Success" else "error", event.host)
+            if not event.event.startswith(_UNTOLD):
+                _tell(connection, action, "end" if result == "Success" else "error", event.host)
     return bool(found)
 
 
-def _open_events(action: int) -> sa.Select[tuple[int, str]]:
-    columns = (ACTION_EVENTS.c.id, ACTION_EVENTS.c.host)
-    return sa.select(*columns).filter_by(action=action, finished_at=None)
+def _open_events(action: int, name: str = "") -> sa.Select[tuple[int, str, str]]:
+    columns = (ACTION_EVENTS.c.id, ACTION_EVENTS.c.host, ACTION_EVENTS.c.event)
+    found = sa.select(*columns).filter_by(action=action, finished_at=None)
+    return found.filter_by(event=name) if name else found
 
 
 def _tell(connection: sa.Connection, action: sa.Row[tuple[object]], phase: str, host: str) -> None:

@@ -12,7 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from targets.reference.nova import databases
 from targets.reference.nova.instance import InstanceNotFound, Step
+from targets.reference.nova.states import Task
 from targets.reference.nova.tables import BLOCK_DEVICES, INSTANCES
+
+_TOO_LATE = (Task.DELETING, Task.RESIZE_REVERTING)
+"""What its volumes are counted for is being done with the instance already."""
 
 
 class DeviceState(StrEnum):
@@ -75,7 +79,7 @@ class BlockDevice:
             VolumeInUse: it has this volume already.
         """
         alive = sa.select(INSTANCES.c.uuid).filter_by(uuid=instance, deleted_at=None)
-        alive = alive.where(sa.func.coalesce(INSTANCES.c.task_state, "") != "deleting")
+        alive = alive.where(sa.func.coalesce(INSTANCES.c.task_state, "").not_in(_TOO_LATE))
         taken = sa.select(BLOCK_DEVICES.c.device).filter_by(instance=instance)
         try:
             with databases.cell(cell).transaction() as connection:

@@ -11,6 +11,7 @@ from targets.reference import config, context, tokens
 from targets.reference.bus import RpcServer
 from targets.reference.nova import (
     build_task,
+    cross_cell,
     databases,
     migrate_task,
     orphans,
@@ -33,6 +34,14 @@ class Conductor:
         """Find a host for a server that is to be moved, and have it claimed there."""
         migrate_task.run(cell, migration, attempt)
 
+    def move_across_cells(self, migration: str, attempt: int = 0) -> None:
+        """Do the next thing for a move to another cell, or have a host do it."""
+        cross_cell.run(migration, attempt)
+
+    def resume_moves_of(self, compute: str) -> None:
+        """Take up the moves between cells of which a host has a part."""
+        cross_cell.resume(compute)
+
     def unshelve_instance(self, cell: str, instance: str, attempt: int = 0) -> None:
         """Choose a host for an instance that is shelved and on none."""
         unshelve_task.run(cell, instance, attempt)
@@ -47,6 +56,7 @@ class Conductor:
         with context.use(tokens.service_context(context.current_request_id() or "")):
             build_task.resume()
             migrate_task.resume()
+            cross_cell.resume()
             unshelve_task.resume()
 
 

@@ -140,6 +140,11 @@ def delete_instance(instance: Instance) -> None:
         marked = instance.save(task_state=Task.DELETING, also=asked)
     except InstanceNotFound:
         return
+    go_on(marked)
+
+
+def go_on(marked: Instance) -> None:
+    """Have an instance that is marked removed by its host; or do it here when no host can."""
     if not marked.host:
         remove_unhosted(marked)
     elif services.is_host_up(marked.cell, marked.host):
@@ -169,6 +174,9 @@ def remove_from_down_host(instance: Instance, host: str) -> None:
     """
     LOG.info("deleting %s here, as %s is down", instance.uuid, host)
     migration = Migration.of_instance(instance.cell, instance.uuid)
+    if migration and migration.is_cross_cell:
+        ConductorRpc.move_across_cells(migration.uuid)  # it comes again when the other copy is gone
+        return
     ports.release(instance.uuid, instance.requested_networks)
     remove_unhosted(instance)
     if services.is_listening(host):
@@ -231,9 +239,9 @@ def _records_of(uuid: str) -> list[Instance]:
 
 def resume() -> None:
     """Take up every delete that was asked for and not finished; for start-up."""
-    wanted = {mapping.instance for mapping in InstanceMapping.find(queued_for_delete=True)}
+    wanted = {(m.instance, m.cell) for m in InstanceMapping.find(queued_for_delete=True)}
     for cell in databases.cells():
         for instance in Instance.find(cell):
-            if instance.uuid in wanted:
+            if (instance.uuid, cell) in wanted:
                 LOG.info("taking up the delete of %s again", instance.uuid)
                 delete_instance(instance)

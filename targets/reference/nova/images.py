@@ -11,6 +11,8 @@ SNAPSHOT = "snapshot_image"
 """Where an instance's system metadata say which image is being made of it."""
 SHELVED = "shelved_image_id"
 """… and which image has what its root disk held when it was shelved."""
+RESIZE = "resize_image"
+"""… and which image takes its root disk to another cell."""
 _SERVICE = ServiceClient("image")
 
 
@@ -54,7 +56,9 @@ def exists(image: str) -> bool:
 
 
 def delete(image: str) -> None:
-    """Delete an image; one that is gone is no error."""
+    """Delete an image; one that is gone is no error, nor is that there is none ("")."""
+    if not image:
+        return
     with suppress(NotFound):
         _SERVICE.delete(f"/v2/images/{image}")
 
@@ -68,8 +72,9 @@ def delete_unless_active(image: str) -> None:
 
 def forget_of(instance: Instance) -> None:
     """Remove the images that were made, or being made, for an instance that does not need them."""
-    unfinished, shelved = map(instance.system_metadata.get, (SNAPSHOT, SHELVED))
+    unfinished, *temporary = map(instance.system_metadata.get, (SNAPSHOT, SHELVED, RESIZE))
     if unfinished:
         delete_unless_active(unfinished)
-    if shelved:
-        delete(shelved)
+    for image in temporary:
+        if image:
+            delete(image)

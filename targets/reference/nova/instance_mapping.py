@@ -52,6 +52,20 @@ class InstanceMapping:
         return None if mapping is None or mapping.queued_for_delete else mapping.cell
 
     @staticmethod
+    def move(instance: str, source: str, dest: str) -> bool:
+        """Have the instance be in another cell than before, unless its user wants it gone.
+
+        True also when it is there already.
+        """
+        there = {"instance": instance, "cell": source, "queued_for_delete": False}
+        change = INSTANCE_MAPPINGS.update().filter_by(**there).values(cell=dest)
+        with databases.api().transaction() as connection:
+            if connection.execute(change).rowcount:
+                return True
+        mapping = InstanceMapping.get(instance)
+        return mapping is not None and mapping.cell == dest
+
+    @staticmethod
     def queue_for_delete(instance: str) -> None:
         """Write down that the user wants it gone, before anything is done about it."""
         wanted = INSTANCE_MAPPINGS.update().filter_by(instance=instance)

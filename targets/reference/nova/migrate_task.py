@@ -9,8 +9,9 @@ something gives it back.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
-from targets.reference.nova import allocations, databases
+from targets.reference.nova import allocations, databases, settings
 from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.allocations import NoValidHost
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
@@ -34,7 +35,7 @@ def run(cell: str, uuid: str, attempt: int = 0) -> None:
         if not _wanted(migration, instance):
             _clear_up(migration, instance)
         elif migration.dest_node:
-            ComputeRpc.prep_resize(migration.dest_node, uuid)
+            _hand_on(migration, migration.dest_node)
         elif attempt < LAST_ATTEMPT:
             _place(migration, instance)
         else:
@@ -50,7 +51,8 @@ def run(cell: str, uuid: str, attempt: int = 0) -> None:
 def resume() -> None:
     """Take up every move that nobody has claimed a host for."""
     for cell in databases.cells()[1:]:
-        for migration in Migration.find(cell, status=MoveStatus.PRE_MIGRATING, dest_compute=None):
+        begun = {"status": MoveStatus.PRE_MIGRATING, "dest_compute": None, "source_cell": cell}
+        for migration in Migration.find(cell, **begun):
             ConductorRpc.migrate_server(cell, migration.uuid, attempt=1)
 
 
@@ -59,6 +61,7 @@ def _wanted(migration: Migration, instance: Instance | None) -> bool:
         instance is not None
         and instance.task_state == Task.RESIZE_PREP
         and migration.status == MoveStatus.PRE_MIGRATING
+        and not migration.rolling_back
     )
 
 
@@ -77,12 +80,21 @@ def _place(migration: Migration, instance: Instance | None) -> None:
         _refuse(migration, instance, str(error))
         return
     rest = migration.alternates[migration.alternates.index(host) + 1 :]
-    migration.save({MoveStatus.PRE_MIGRATING}, dest_node=host, alternates=rest)
-    ComputeRpc.prep_resize(host, migration.uuid)
+    cell = databases.cell_of_host(host)
+    migration.save({MoveStatus.PRE_MIGRATING}, dest_node=host, dest_cell=cell, alternates=rest)
+    _hand_on(replace(migration, dest_cell=cell), host)
+
+
+def _hand_on(migration: Migration, host: str) -> None:
+    if migration.is_cross_cell:
+        ConductorRpc.move_across_cells(migration.uuid)
+    else:
+        ComputeRpc.prep_resize(host, migration.uuid)
 
 
 def _select_hosts(migration: Migration, instance: Instance) -> list[str]:
-    found = SchedulerRpc.select_hosts(RequestSpec.of_move(instance, migration))
+    anywhere = bool(settings.get("cross_cell_resize"))
+    found = SchedulerRpc.select_hosts(RequestSpec.of_move(instance, migration, anywhere))
     elsewhere = [host for host in found if host != migration.source_compute]
     if migration.migration_type == MoveType.RESIZE and migration.source_compute in found:
         # A resize may stay where it is, but only when there is no other place.

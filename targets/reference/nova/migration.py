@@ -69,7 +69,8 @@ class Migration:
 
     ``dest_node`` is the host that the conductor chose, ``dest_compute`` the one that has claimed
     the server's resources; ``alternates`` are the hosts to try after that, None before they are
-    known. Flavors are as of :func:`flavor_of`.
+    known. Flavors are as of :func:`flavor_of`. A move to another cell has a record in each of the
+    two; one that is ``rolling_back`` has failed and is not over yet (see :mod:`.cross_cell`).
     """
 
     cell: str
@@ -82,6 +83,9 @@ class Migration:
     dest_node: str | None
     dest_compute: str | None
     requested_host: str | None
+    source_cell: str
+    dest_cell: str | None
+    rolling_back: bool
     alternates: list[str] | None
     old_flavor: dict[str, Any]
     new_flavor: dict[str, Any]
@@ -95,6 +99,11 @@ class Migration:
     def hosts(self) -> frozenset[str]:
         """The source, and who has claimed what it will use."""
         return frozenset(filter(None, (self.source_compute, self.dest_compute)))
+
+    @property
+    def is_cross_cell(self) -> bool:
+        """Whether its destination is in another cell than its source."""
+        return self.dest_cell not in (None, self.source_cell)
 
     @staticmethod
     def get(cell: str, uuid: str) -> Migration | None:
@@ -141,6 +150,8 @@ class Migration:
             "status": MoveStatus.PRE_MIGRATING,
             "source_compute": instance.host,
             "requested_host": requested_host,
+            "source_cell": instance.cell,
+            "rolling_back": False,
             "old_flavor": flavor_of(instance),
             "new_flavor": new_flavor,
             "old_vm_state": instance.vm_state,

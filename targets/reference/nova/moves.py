@@ -33,14 +33,30 @@ def confirm(instance: Instance, migration: Migration) -> None:
     """Have a server stay where and what it has become."""
     decided = migration.changing({MoveStatus.FINISHED}, status=MoveStatus.CONFIRMING)
     _write(instance, "confirmResize", Task.RESIZE_CONFIRMING, decided)
-    ComputeRpc.confirm_resize(migration.source_compute, migration.uuid)
+    send_confirm(migration)
 
 
 def revert(instance: Instance, migration: Migration) -> None:
     """Have a server go back to where and what it was."""
     decided = migration.changing({MoveStatus.FINISHED}, status=MoveStatus.REVERTING)
     _write(instance, "revertResize", Task.RESIZE_REVERTING, decided)
-    ComputeRpc.revert_resize(str(migration.dest_compute), migration.uuid)
+    send_revert(migration)
+
+
+def send_confirm(migration: Migration) -> None:
+    """Tell who has to go on that a move is confirmed."""
+    if migration.is_cross_cell:
+        ConductorRpc.move_across_cells(migration.uuid)
+    else:
+        ComputeRpc.confirm_resize(migration.source_compute, migration.uuid)
+
+
+def send_revert(migration: Migration) -> None:
+    """Tell who has to go on that a move is reverted."""
+    if migration.is_cross_cell:
+        ConductorRpc.move_across_cells(migration.uuid)
+    else:
+        ComputeRpc.revert_resize(str(migration.dest_compute), migration.uuid)
 
 
 def _write(instance: Instance, name: str, task: Task, also: Step) -> None:

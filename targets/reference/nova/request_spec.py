@@ -16,7 +16,7 @@ class RequestSpec:
     """Room for the flavor; beside that what is not None or empty.
 
     ``group`` is the server group whose policy holds, ``extra_specs`` the flavor's; ``cell`` and
-    ``host`` are the only ones that will do.
+    ``host`` are the only ones that will do; hosts of ``near``, a cell, are better than others.
     """
 
     instance: str
@@ -28,6 +28,7 @@ class RequestSpec:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     cell: str | None = None
     host: str | None = None
+    near: str | None = None
 
     @staticmethod
     def of_build(request: BuildRequest) -> RequestSpec:
@@ -44,8 +45,11 @@ class RequestSpec:
         )
 
     @staticmethod
-    def of_move(instance: Instance, migration: Migration) -> RequestSpec:
-        """Return what is wanted of a host for a server that is to be moved within its cell."""
+    def of_move(instance: Instance, migration: Migration, anywhere: bool) -> RequestSpec:
+        """Return what is wanted of a host for a server that is to be moved.
+
+        It stays in its cell, or at least rather there where it may go ``anywhere``.
+        """
         new, said = migration.new_flavor, instance.attributes
         return RequestSpec(
             instance.uuid,
@@ -55,8 +59,9 @@ class RequestSpec:
             zone=said.availability_zone,
             group=said.group,
             extra_specs=_extra_specs(new["described"]),
-            cell=migration.cell,
+            cell=None if anywhere else migration.cell,
             host=migration.requested_host,
+            near=migration.cell,
         )
 
     @staticmethod

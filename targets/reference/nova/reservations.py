@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from targets.reference.nova import volumes
 from targets.reference.nova.block_device import BlockDevice
 
@@ -30,10 +32,13 @@ def note(device: BlockDevice, attachment: str) -> BlockDevice | None:
     return noted
 
 
-def park(device: BlockDevice) -> None:
-    """Have a volume reserved, and connected to no host, for an instance that is on none."""
-    parked = volumes.reserve_anew(device.instance, device.volume)
+def park(device: BlockDevice, others: Collection[str] = ()) -> None:
+    """Have a volume reserved, and connected to no host, for an instance that is on none.
+
+    The attachments of ``others`` stay.
+    """
+    parked = volumes.reserve_anew(device.instance, device.volume, others)
     device.save(attachment=parked)
     for other in volumes.attachment_ids(device.instance, device.volume):
-        if other != parked:
+        if other != parked and other not in others:
             volumes.delete_attachment(other)

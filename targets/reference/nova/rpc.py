@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -48,6 +49,17 @@ class ConductorRpc:
         """Have a host found for a server that is to be moved."""
         arguments = {"cell": cell, "migration": migration, "attempt": attempt}
         _client("conductor").cast("", "migrate_server", delay_s=delay_s, **arguments)
+
+    @staticmethod
+    def move_across_cells(migration: str, attempt: int = 0, delay_s: float = 0.0) -> None:
+        """Have the next thing done for a move to another cell, of which something has changed."""
+        arguments = {"migration": migration, "attempt": attempt}
+        _client("conductor").cast("", "move_across_cells", delay_s=delay_s, **arguments)
+
+    @staticmethod
+    def resume_moves_of(compute: str) -> None:
+        """Have the moves between cells taken up, of which a host that starts has a part."""
+        _client("conductor").cast("", "resume_moves_of", compute=compute)
 
     @staticmethod
     def unshelve_instance(cell: str, instance: str, attempt: int = 0, delay_s: float = 0.0) -> None:
@@ -204,6 +216,22 @@ class ComputeRpc:
         """Have a move looked at again, of which a step failed or a message may be lost."""
         arguments = {"migration": migration, "attempt": attempt}
         _client("compute").cast(host, "resume_move", delay_s=delay_s, **arguments)
+
+    @staticmethod
+    def cross_cell_step(
+        host: str,
+        step: str,
+        migration: str,
+        others: Collection[str],
+        attempt: int = 0,
+        delay_s: float = 0.0,
+    ) -> None:
+        """Have a host do its ``step`` of a move to another cell; it tells a conductor afterwards.
+
+        ``others`` are the attachments of the server's volumes that belong to the other cell.
+        """
+        arguments = {"migration": migration, "others": sorted(others), "attempt": attempt}
+        _client("compute").cast(host, step, delay_s=delay_s, **arguments)
 
     @staticmethod
     def recover(instance: str, host: str, attempt: int, delay_s: float) -> None:

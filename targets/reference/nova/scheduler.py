@@ -15,10 +15,16 @@ class Scheduler:
     """The methods that others call over the bus."""
 
     def select_hosts(self, spec: dict[str, Any]) -> list[str]:
-        """Name the hosts that will do, the best first: by name, so that runs are alike."""
+        """Name the hosts that will do, the best first.
+
+        Those of the cell that is wanted near come before others, and then it is by name, so that
+        runs are alike.
+        """
         wanted = RequestSpec(**spec)
         room = allocations.candidates(allocations.resources(wanted.vcpus, wanted.ram, wanted.disk))
-        return sorted(host_filters.passing(room, wanted, host_filters.look_around(wanted)))
+        around = host_filters.look_around(wanted)
+        found = host_filters.passing(room, wanted, around)
+        return sorted(found, key=lambda host: (wanted.near != around.cells[host], host))
 
 
 def main() -> None:

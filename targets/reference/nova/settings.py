@@ -3,6 +3,9 @@
 =============================  ====================================================================
 ``reclaim_instance_interval``  0: a delete is for good. Otherwise it shuts the server off, which may
                                be restored until the periodic task ``reclaim_queued_deletes``
+``cross_cell_resize``          0: servers are moved within their cell; 1: to another one as well,
+                               where theirs has no other host that will do. Nova asks a policy for
+                               that, which nobody fulfils by default
 =============================  ====================================================================
 """
 
@@ -13,7 +16,7 @@ import sqlalchemy as sa
 from targets.reference.nova import databases
 from targets.reference.nova.tables import SETTINGS
 
-DEFAULTS = {"reclaim_instance_interval": 0}
+DEFAULTS = {"reclaim_instance_interval": 0, "cross_cell_resize": 0}
 
 
 def get(name: str) -> int:

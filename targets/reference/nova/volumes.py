@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 
 from targets.reference.client import BadRequest, NotFound, ServiceClient
@@ -86,13 +87,15 @@ def is_used_on(host: str, volume: str, attachment: str) -> bool:
     )
 
 
-def reserve_anew(instance: str, volume: str) -> str:
+def reserve_anew(instance: str, volume: str, others: Collection[str] = ()) -> str:
     """Reserve a volume once more for the instance that has it; return the new attachment.
 
-    So that nobody else gets it when the one that connects it to a host is removed.
+    So that nobody else gets it when the one that connects it to a host is removed. One that is
+    reserved already will do, but for those of somebody else: ``others``.
     """
     found = _SERVICE.get(f"/v3/attachments?instance_id={instance}&volume_id={volume}")
-    reserved = [a["id"] for a in found["attachments"] if a["status"] == "reserved"]
+    mine = [a for a in found["attachments"] if a["id"] not in others]
+    reserved = [a["id"] for a in mine if a["status"] == "reserved"]
     if reserved:
         return str(reserved[0])
     body = {"attachment": {"volume_uuid": volume, "instance_uuid": instance}}

@@ -10,6 +10,7 @@ from targets.reference.nova import databases, flavors
 from targets.reference.nova.api import microversion
 from targets.reference.nova.api.paging import page
 from targets.reference.nova.api.router import Router, url
+from targets.reference.nova.instance_mapping import InstanceMapping
 from targets.reference.nova.migration import Migration
 from targets.reference.web import Request
 
@@ -35,6 +36,7 @@ def list_all(request: Request) -> dict[str, Any]:
             found += Migration.find(cell, **wanted)
         except DBAPIError:
             continue
+    found = _each_once(found)
     if "host" in query:
         found = [move for move in found if query["host"] in move.hosts]
     found.sort(key=lambda move: (move.created_at, move.id), reverse=True)
@@ -44,6 +46,14 @@ def list_all(request: Request) -> dict[str, Any]:
         found, links = page(request, found, lambda move: move.uuid, where, "migrations")
     ids = {flavor.name: flavor.id for flavor in flavors.find_all()} if found else {}
     return {"migrations": [_view(move, version, ids) for move in found], **links}
+
+
+def _each_once(found: list[Migration]) -> list[Migration]:
+    """Leave one of the two records of a move between cells: that of the server's cell."""
+    twice = len({move.uuid for move in found}) < len(found)
+    mappings = {m.instance: m.cell for m in InstanceMapping.find()} if twice else {}
+    here_last = sorted(found, key=lambda move: mappings.get(move.instance) == move.cell)
+    return list({move.uuid: move for move in here_last}.values())
 
 
 def _view(move: Migration, version: int, flavor_ids: dict[str, str]) -> dict[str, Any]:

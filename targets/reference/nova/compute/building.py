@@ -135,6 +135,9 @@ def terminate(host: Host, instance: Instance) -> None:
         GoesOn: another host has something of it yet, and calls again when it has no more.
     """
     move = Migration.of_instance(host.cell, instance.uuid)
+    if move and move.is_cross_cell:
+        ConductorRpc.move_across_cells(move.uuid)
+        raise GoesOn(f"{instance.uuid} is in another cell as well")
     if move and resizing.still_elsewhere(host, move):
         raise GoesOn(f"{instance.uuid} has left something on another host")
     host.driver.destroy(instance.uuid)

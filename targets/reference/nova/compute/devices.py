@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 from targets.reference.client import BadRequest, NotFound
@@ -11,7 +12,9 @@ from targets.reference.nova.action import record_fault
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute.host import GoesOn, Host
 from targets.reference.nova.instance import Instance, InstanceNotFound
-from targets.reference.nova.rpc import ComputeRpc
+from targets.reference.nova.migration import Migration
+from targets.reference.nova.rpc import ComputeRpc, ConductorRpc
+from targets.reference.nova.states import Vm
 
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +46,15 @@ class Devices:
                     ComputeRpc.detach_volume(owner, device)
                     raise GoesOn(f"{instance} has moved to {owner.host}")
                 detach(self._host, found)
+                if owner.vm_state == Vm.RESIZED:
+                    _tell_other_cell(owner)
+
+
+def _tell_other_cell(instance: Instance) -> None:
+    """Have a copy in another cell forget the volumes that its instance has not any more."""
+    move = Migration.of_instance(instance.cell, instance.uuid)
+    if move and move.is_cross_cell:
+        ConductorRpc.move_across_cells(move.uuid)
 
 
 def attached(instance: Instance) -> list[str]:
@@ -91,11 +103,19 @@ def leave(host: Host, instance: Instance) -> None:
             _disconnect(host, instance.uuid, device.volume, device.attachment)
 
 
-def park(host: Host, device: BlockDevice) -> None:
-    """Take a volume from its guest and this host, and keep it for its instance."""
+def park(host: Host, device: BlockDevice, others: Collection[str] = ()) -> None:
+    """Take a volume from its guest and this host, and keep it for its instance.
+
+    The attachments of ``others`` are none of this host's.
+    """
     with users_of(host, device.volume):
         _disconnect(host, device.instance, device.volume, device.attachment)
-        reservations.park(device)
+        reservations.park(device, others)
+
+
+def take_from(host: Host, device: BlockDevice) -> None:
+    """Take a volume from its guest, and from the host; for who holds :func:`users_of`."""
+    _disconnect(host, device.instance, device.volume, device.attachment)
 
 
 def remove_guest(host: Host, uuid: str) -> None:

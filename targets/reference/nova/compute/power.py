@@ -127,7 +127,7 @@ def unpause(host: Host, instance: Instance) -> None:
 @periodic_task
 def sync_power_states(host: Host) -> None:
     """Record what the guests do, and stop instances that are not what their guest is."""
-    for instance in Instance.find(host.cell, host=host.name, task_state=None):
+    for instance in Instance.find(host.cell, host=host.name, task_state=None, hidden=False):
         if record_power_state(host, instance.uuid):
             with host.working_on(instance.uuid, "stop"):
                 stop_after_its_guest(host, host.get(instance.uuid))

@@ -62,10 +62,10 @@ class Recoverer:
     def init_host(self) -> None:
         """Recover every instance of this host."""
         host = self._host
-        for instance in Instance.find(host.cell, host=host.name):
+        for instance in Instance.find(host.cell, host=host.name, hidden=False):
             self.recover(instance.uuid)
         Resizer(host).resume_moves()
-        for unclaimed in Instance.find(host.cell, node=host.name, host=None):
+        for unclaimed in Instance.find(host.cell, node=host.name, host=None, hidden=False):
             # The call to build it may be lost. The conductor knows whether it shall be built.
             if shelving.is_to_come(host, unclaimed):
                 self.recover(unclaimed.uuid)

@@ -28,7 +28,7 @@ from enum import Enum, auto
 
 from targets.reference.client import NotFound
 from targets.reference.database import utc_now
-from targets.reference.nova import allocations, ports, services
+from targets.reference.nova import allocations, databases, ports, services
 from targets.reference.nova.action import ActionEvent, InstanceAction, record_fault
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute import devices
@@ -132,11 +132,13 @@ class Resizer:
         """Go on with every move that a crash has cut off; for start-up."""
         for migration in Migration.latest_of_host(self._host.cell, self._host.name):
             self.resume_move(migration.uuid)
+        if len(databases.cells()) > len((databases.CELL0, self._host.cell)):
+            ConductorRpc.resume_moves_of(self._host.name)
 
     def _take(self, migration: str, expected: Turn | None, attempt: int = 0) -> None:
         cell, name = self._host.cell, self._host.name
         known = Migration.get(cell, migration)
-        if known is None:
+        if known is None or known.is_cross_cell:
             return
         with self._host.locked(known.instance):
             try:
@@ -200,7 +202,7 @@ def _prep(host: Host, migration: Migration, instance: Instance) -> None:
 
 
 def _refuse(host: Host, migration: Migration, instance: Instance) -> None:
-    migration.save({MoveStatus.PRE_MIGRATING}, dest_node=None)
+    migration.save({MoveStatus.PRE_MIGRATING}, dest_node=None, dest_cell=None)
     ConductorRpc.migrate_server(migration.cell, migration.uuid)
     # Nothing but words after this: another host may have it by now (LP#1741125).
     record_fault(host.cell, instance.uuid, f"{host.name} could not take the server")
@@ -215,7 +217,7 @@ def _migrate(host: Host, migration: Migration, instance: Instance) -> None:
             expected_task_state={Task.RESIZE_PREP},
             also=migration.changing({MoveStatus.PRE_MIGRATING}, status=MoveStatus.MIGRATING),
         )
-    _shut_down(host, instance)
+    shut_down(host, instance)
     devices.leave(host, instance)
     instance.save(
         task_state=Task.RESIZE_MIGRATED,
@@ -232,7 +234,8 @@ def _migrate(host: Host, migration: Migration, instance: Instance) -> None:
     ComputeRpc.finish_resize(migration.dest_compute, migration.uuid)
 
 
-def _shut_down(host: Host, instance: Instance) -> None:
+def shut_down(host: Host, instance: Instance) -> None:
+    """Shut a guest down, by its plug if need be; one that is not there is no error."""
     try:
         if not host.driver.shutdown(instance.uuid):
             host.driver.power_off(instance.uuid)
@@ -245,7 +248,7 @@ def _finish(host: Host, migration: Migration, instance: Instance) -> None:
         instance = instance.save(
             task_state=Task.RESIZE_FINISH, expected_task_state={Task.RESIZE_MIGRATED}
         )
-    power = _arrive(host, migration, instance)
+    power = arrive(host, migration, instance)
     instance.save(
         vm_state=Vm.RESIZED,
         power_state=power,
@@ -259,17 +262,20 @@ def _finish(host: Host, migration: Migration, instance: Instance) -> None:
     )
 
 
-def _arrive(host: Host, migration: Migration, instance: Instance) -> Power:
-    """Connect ports and volumes to this host, and make the guest as it was; return its power."""
+def arrive(host: Host, migration: Migration, instance: Instance, image: str = "") -> Power:
+    """Connect ports and volumes to this host, and make the guest as it was; return its power.
+
+    Where there is none yet, it is made from ``image``, by default the instance's own.
+    """
     for port in instance.ports:
         ports.bind(port["id"], instance.uuid, host.name)
     attached = BlockDevice.find(host.cell, instance=instance.uuid, state=DeviceState.ATTACHED)
     for device in attached:
         devices.connect(host, device)
     if migration.old_vm_state == Vm.ACTIVE:
-        host.driver.spawn(instance, [device.volume for device in attached])
+        host.driver.spawn(instance, [device.volume for device in attached], image)
     else:
-        host.driver.define(instance)
+        host.driver.define(instance, image)
         for device in attached:
             host.driver.attach_disk(instance.uuid, device.volume)
     for device in attached:
@@ -303,7 +309,7 @@ def _revert(host: Host, migration: Migration, instance: Instance) -> None:
 
 def _finish_revert(host: Host, migration: Migration, instance: Instance) -> None:
     allocations.give_back(migration.uuid, instance.uuid)
-    power = _arrive(host, migration, instance)
+    power = arrive(host, migration, instance)
     instance.save(
         vm_state=migration.old_vm_state,
         power_state=power,

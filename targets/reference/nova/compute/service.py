@@ -21,6 +21,7 @@ from targets.reference.nova.compute.rebuilding import Rebuilder
 from targets.reference.nova.compute.recoverer import Recoverer
 from targets.reference.nova.compute.resizing import Resizer
 from targets.reference.nova.compute.shelving import Shelver
+from targets.reference.nova.compute.snapshot_moves import SnapshotMover
 from targets.reference.nova.compute.snapshots import Photographer
 from targets.reference.nova.compute.soft_delete import SoftDeleter
 from targets.reference.nova.compute.tracker import ResourceTracker
@@ -32,7 +33,7 @@ UPKEEP = (upkeep,)
 """Modules that add periodic tasks, and nothing else: it is enough to import them."""
 OPERATIONS = (
     Builder, PowerSwitch, Devices, Photographer, Rebuilder, Resizer, Shelver, SoftDeleter,
-    PeriodicTasks,
+    SnapshotMover, PeriodicTasks,
 )  # fmt: skip
 """What a compute can be asked to do over the bus, beside looking at an instance again."""
 

@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from targets.reference.client import Unreachable
-from targets.reference.nova import allocations, databases
+from targets.reference.nova import allocations, cell_copies, databases
 from targets.reference.nova.instance import Instance, Step
 from targets.reference.nova.migration import IN_PROGRESS, Migration, MoveStatus, becoming
 from targets.reference.nova.states import Task
@@ -102,6 +102,26 @@ class ResourceTracker:
         """
         with self._semaphore, databases.cell(self._cell).transaction() as connection:
             self._counted(migration.changing(IN_PROGRESS, status=status))(connection)
+
+    def cross_cell_claim(self, copy: Instance, migration: Migration) -> Instance:
+        """Take the copy of an instance of another cell, as it will be here.
+
+        Raises:
+            ComputeResourcesUnavailable: there is no room for it.
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it is not to be moved any more.
+        """
+        with self._semaphore:
+            mine = migration.changing({MoveStatus.PRE_MIGRATING}, dest_compute=self._host)
+            return copy.save(
+                host=self._host,
+                expected_task_state={Task.RESIZE_PREP},
+                also=self._counted(mine, fits(self._host)),
+            )
+
+    def drop_copy(self, copy: Instance, also: Step | None = None) -> None:
+        """Remove the copy of an instance of another cell, and what it had here."""
+        with self._semaphore, databases.cell(self._cell).transaction() as connection:
+            self._counted(cell_copies.hard_delete(copy, also))(connection)
 
     def receive(self, instance: Instance) -> Instance:
         """Take an instance that was given to this host to be unshelved.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 
+from sqlalchemy.exc import DBAPIError
+
 from targets.reference.nova import moves
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.compute.periodic import periodic_task
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
+from targets.reference.nova.instance_mapping import InstanceMapping
 from targets.reference.nova.migration import Migration, MoveConflict, MoveStatus
 from targets.reference.nova.states import Vm
 
@@ -29,6 +32,19 @@ def poll_unconfirmed_resizes(host: Host) -> None:
         if instance is None or instance.vm_state != Vm.RESIZED:
             continue
         try:
+            if migration.is_cross_cell and not _is_here(instance):
+                continue
             moves.confirm(instance, migration)
         except (InstanceNotFound, UnexpectedTaskState, MoveConflict) as conflict:
             LOG.warning("%s is not confirmed now: %s", instance.uuid, conflict)
+        except DBAPIError:
+            LOG.exception("Error auto-confirming resize of %s; the next time then", instance.uuid)
+
+
+def _is_here(instance: Instance) -> bool:
+    """Whether this cell has the say of an instance.
+
+    It is the one thing that a compute asks of the API database, which it may not be able to reach.
+    """
+    mapping = InstanceMapping.get(instance.uuid)
+    return mapping is not None and mapping.cell == instance.cell

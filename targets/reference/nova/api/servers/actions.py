@@ -109,7 +109,7 @@ def resume() -> None:
     A task state that only the API sets says that a compute has not begun yet.
     """
     for cell in databases.cells()[1:]:
-        for instance in Instance.find(cell):
+        for instance in Instance.find(cell, hidden=False):
             take_up = _RESUMES.get(instance.task_state) if instance.task_state else None
             if take_up and instance.host:
                 LOG.debug("%s: task %s", instance.uuid, instance.task_state)

@@ -86,17 +86,28 @@ def find_all_there_are(project_id: str | None) -> tuple[list[Server], list[Insta
     missing: list[InstanceMapping] = []
     for cell in databases.cells():
         try:
-            placed += Instance.find(cell, hidden=False, **only)
+            placed += Instance.find(cell, **only)
         except DBAPIError as error:
             LOG.warning("%s cannot be asked: %s", cell, error)
             missing += InstanceMapping.find(cell=cell, queued_for_delete=False, **only)
     shown = [
         instance
-        for instance in placed
+        for instance in _each_once(placed)
         if instance.uuid not in waiting and instance.vm_state != Vm.SOFT_DELETED
     ]
     found: list[Server] = [*waiting.values(), *shown]
     return sorted(found, key=lambda record: record.created_at, reverse=True), missing
+
+
+def _each_once(found: list[Instance]) -> list[Instance]:
+    """Leave out the hidden copy of one that moves between cells, or else either of the two.
+
+    They were read one after the other; in between, what is hidden may have changed.
+    """
+    if not any(instance.hidden for instance in found):
+        return found
+    shown_last = sorted(found, key=lambda instance: not instance.hidden)
+    return list({instance.uuid: instance for instance in shown_last}.values())
 
 
 def id_of(record: Server) -> str:

@@ -16,7 +16,7 @@ from targets.reference.nova.migration import (
     MoveType,
     flavor_of,
 )
-from targets.reference.nova.rpc import ComputeRpc, ConductorRpc
+from targets.reference.nova.rpc import ConductorRpc
 from targets.reference.nova.states import Task, Vm
 from targets.reference.schema import Schema
 from targets.reference.web import HttpError, Reply, Request, not_found
@@ -86,7 +86,7 @@ def resume_confirm_resize(instance: Instance) -> None:
     """Ask for the confirmation again."""
     migration = Migration.of_instance(instance.cell, instance.uuid)
     if migration:
-        ComputeRpc.confirm_resize(migration.source_compute, migration.uuid)
+        moves.send_confirm(migration)
 
 
 @action("revertResize")
@@ -102,7 +102,7 @@ def resume_revert_resize(instance: Instance) -> None:
     """Ask for the revert again."""
     migration = Migration.of_instance(instance.cell, instance.uuid)
     if migration:
-        ComputeRpc.revert_resize(str(migration.dest_compute), migration.uuid)
+        moves.send_revert(migration)
 
 
 def _resized(server: str, name: str) -> tuple[Instance, Migration]:
