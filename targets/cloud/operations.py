@@ -251,10 +251,12 @@ def expect_server(
     power_state: str | None = None,
     host: str | None = None,
     exists: bool | None = None,
+    fault: str | None = None,
 ) -> dict[str, Any]:
     """Assert what a server looks like now; the word ``none`` stands for no task, no host.
 
-    ``power_state`` is nostate, running, paused, shutdown or crashed.
+    ``power_state`` is nostate, running, paused, shutdown or crashed; ``fault`` is a part of what
+    its last fault says.
     """
     found = _server(scope, server)
     if exists is not None:
@@ -281,6 +283,9 @@ def expect_server(
         f"server {server}",
         **{name: (value, actual[name]) for name, value in wanted.items() if value is not None},
     )
+    said = found.get("fault", {}).get("message", "")
+    if fault and fault not in said:
+        raise ExpectationFailed(f"server {server}: expected a fault `{fault}`, found `{said}`")
     return actual
 
 

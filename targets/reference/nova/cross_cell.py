@@ -60,7 +60,7 @@ from targets.reference.nova.migration import (
 )
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
 from targets.reference.nova.states import Task, Vm
-from targets.reference.nova.tables import MIGRATIONS
+from targets.reference.nova.tables import INSTANCES, MIGRATIONS
 from targets.reference.nova.usage import together
 
 LOG = logging.getLogger(__name__)
@@ -109,14 +109,19 @@ def run(uuid: str, attempt: int = 0) -> None:
 
 
 def resume(host: str | None = None) -> None:
-    """Take up every move between cells; or those of which a host has a part."""
+    """Take up every move between cells; or those of which a host has a part.
+
+    Also one that is over, whose server is being deleted: its host may not have been told so.
+    """
     found: dict[str, None] = {}
     columns = (MIGRATIONS.c.source_compute, MIGRATIONS.c.dest_node)
     here = [sa.or_(*(column == host for column in columns))] if host else []
     cells = databases.cells()[1:]
     for cell in cells if len(cells) > 1 else ():
         across = MIGRATIONS.c.dest_cell != MIGRATIONS.c.source_cell
-        for migration in Migration.find(cell, in_progress(), across, *here):
+        goes = sa.select(INSTANCES.c.uuid).filter_by(task_state=Task.DELETING, deleted_at=None)
+        begun = sa.or_(in_progress(), MIGRATIONS.c.instance.in_(goes))
+        for migration in Migration.find(cell, begun, across, *here):
             found[migration.uuid] = None
     for uuid in found:
         ConductorRpc.move_across_cells(uuid)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from targets.reference.database import utc_now
-from targets.reference.nova import images, volumes
+from targets.reference.nova import images, ports, volumes
 from targets.reference.nova.action import ActionEvent, InstanceAction, record_fault, tell_of
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute import devices
@@ -232,8 +232,10 @@ def finish_revert_at_source(work: Work) -> None:
 
 
 def rollback_at_source(work: Work) -> None:
-    """Connect the volumes again, and leave the instance in ERROR: a hard reboot makes its guest."""
+    """Connect volumes and ports again; the instance is in ERROR: a hard reboot makes its guest."""
     host, instance = work.host, work.instance
+    for port in instance.ports:
+        ports.bind(port["id"], instance.uuid, host.name)
     _reserve(instance, ())
     for device in BlockDevice.find(host.cell, instance=instance.uuid, state=DeviceState.ATTACHED):
         devices.connect(host, device)
