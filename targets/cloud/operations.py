@@ -37,6 +37,7 @@ Image = Annotated[str, Word("image")]
 NewImage = Annotated[str, Word("image", makes=True)]
 
 _TASK_STATE = "OS-EXT-STS:task_state"
+_PUBLIC_KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDQ plan"
 _POWER_STATES = {0: "nostate", 1: "running", 3: "paused", 4: "shutdown", 6: "crashed"}
 
 OPERATIONS = Operations()
@@ -71,10 +72,12 @@ def create_server(
     volumes: tuple[Volume, ...] = (),
     delete_on_termination: bool = False,
     networks: str = "auto",
+    key: str = "",
 ) -> dict[str, Any]:
     """Boot a server; with ``wait``, until it has that status ("" does not wait).
 
-    ``volumes`` are attached at boot, and deleted with it when ``delete_on_termination``.
+    ``volumes`` are attached at boot, and deleted with it when ``delete_on_termination``. ``key`` is
+    a key pair, which is made where there is none of that name.
     """
     image_id = _image_id(scope.client, image)
     request: dict[str, Any] = {
@@ -83,6 +86,10 @@ def create_server(
         "image_id": image_id,
         "networks": networks,
     }
+    if key:
+        if scope.client.compute.find_keypair(key) is None:
+            scope.client.compute.create_keypair(name=key, public_key=_PUBLIC_KEY)
+        request["key_name"] = key
     if volumes:
         request["block_device_mapping"] = [
             _disk("image", image_id, "local", 0, True),
@@ -252,11 +259,12 @@ def expect_server(
     host: str | None = None,
     exists: bool | None = None,
     fault: str | None = None,
+    key: str | None = None,
 ) -> dict[str, Any]:
     """Assert what a server looks like now; the word ``none`` stands for no task, no host.
 
     ``power_state`` is nostate, running, paused, shutdown or crashed; ``fault`` is a part of what
-    its last fault says.
+    its last fault says, ``key`` its key pair.
     """
     found = _server(scope, server)
     if exists is not None:
@@ -271,6 +279,7 @@ def expect_server(
         "vm_state": found["OS-EXT-STS:vm_state"],
         "power_state": _POWER_STATES.get(found["OS-EXT-STS:power_state"], "unknown"),
         "host": found.get("OS-EXT-SRV-ATTR:host") or "none",
+        "key": found.get("key_name") or "none",
     }
     wanted = {
         "status": status,
@@ -278,6 +287,7 @@ def expect_server(
         "vm_state": vm_state,
         "power_state": power_state,
         "host": host,
+        "key": key,
     }
     _expect(
         f"server {server}",

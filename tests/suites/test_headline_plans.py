@@ -17,7 +17,20 @@ from chaos.verdict import Verdict
 
 SUITES = Path(__file__).parents[2] / "suites"
 SOURCES = [source for path in find([SUITES]) for source in load(path)]
-CASES = [case for source in SOURCES for case in cases(source)]
+CASES = [case for source in SOURCES if source.plan.target == "reference" for case in cases(source)]
+CELLS = "suites.cells:target"
+
+
+def _of_two_cells() -> Iterator[Case]:
+    """Of the plans with two cells: each that is by itself, and one case of each matrix."""
+    seen = set()
+    for source in SOURCES:
+        if source.plan.target == CELLS and source.plan.name not in seen:
+            seen.add(source.plan.name)
+            yield from cases(source)
+
+
+CASES_OF_CELLS = list(_of_two_cells())
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +47,20 @@ def test_the_verdict_is_the_expected_one(reference: Session, case: Case) -> None
     assert case.bug or outcome.verdict is Verdict.PASS
 
 
+@pytest.fixture(scope="module")
+def two_cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    path = tmp_path_factory.mktemp("cells") / "journal.sqlite"
+    with Journal(path) as journal, Session(CELLS, journal) as session:
+        yield session
+
+
+@pytest.mark.parametrize("case", CASES_OF_CELLS, ids=[case.name for case in CASES_OF_CELLS])
+def test_the_verdict_is_the_expected_one_between_cells(two_cells: Session, case: Case) -> None:
+    outcome = two_cells.run(case)
+    assert outcome.meets(two_cells.expected(case)), outcome.reason
+    assert case.bug or outcome.verdict is Verdict.PASS
+
+
 def test_the_logs_are_parted_at_the_moment_of_the_crash(reference: Session) -> None:
     reference.run(next(case for case in CASES if case.name == "kill-compute-mid-reboot"))
     same = [t for t in reference.journal.trials() if t.plan == "kill-compute-mid-reboot"]
@@ -45,12 +72,16 @@ def test_the_logs_are_parted_at_the_moment_of_the_crash(reference: Session) -> N
 
 def test_every_invariant_of_the_library_is_violated_by_some_bug_switch() -> None:
     library = {*vocabulary("reference").invariants, RECOVERABLE}
-    violated = {name for case in CASES for name in case.plan.bugs.get(case.bug, ())}
+    violated = {
+        name for case in CASES + CASES_OF_CELLS for name in case.plan.bugs.get(case.bug, ())
+    }
     assert library == violated
 
 
 def test_every_bug_switch_is_caught_by_some_plan() -> None:
-    assert {case.bug for case in CASES} - {""} == set(vocabulary("reference").target.bugs)
+    assert {case.bug for case in CASES + CASES_OF_CELLS} - {""} == set(
+        vocabulary("reference").target.bugs
+    )
 
 
 def test_every_plan_has_a_name_of_its_own() -> None:

@@ -522,8 +522,18 @@ def test_the_library_has_every_invariant_under_its_name() -> None:
         "attachments-match-block-devices", "volumes-survive", "deletes-fulfilled",
         "no-server-error", "actions-are-told", "usage-tracked", "migrations-end",
         "quota-matches-servers",
-        "ports-match-interfaces",
+        "ports-match-interfaces", "instances-listed-once",
     }  # fmt: skip
+
+
+def test_a_server_is_visible_in_one_cell_at_most() -> None:
+    (instance, *_) = GOOD.instances
+    hidden = replace(instance, cell="cell2", hidden=True)
+    twice = replace(instance, cell="cell2")
+    moving = replace(GOOD, instances=(*GOOD.instances, hidden))
+    assert found(library.instances_listed_once, moving) == []
+    moved = replace(GOOD, instances=(*GOOD.instances, twice))
+    assert len(found(library.instances_listed_once, moved)) == 1
 
 
 def test_a_server_that_is_gone_does_not_count() -> None:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from targets.reference.nova import databases
-from targets.reference.nova.compute import resizing
+from targets.reference.nova import cell_copies, databases
+from targets.reference.nova.compute import resizing, snapshot_moves
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.compute.resizing import Turn
 from targets.reference.nova.compute.tracker import ResourceTracker
-from targets.reference.nova.instance import Instance
+from targets.reference.nova.instance import Instance, Step
 from targets.reference.nova.migration import Migration, MoveStatus
 from targets.reference.nova.tables import COMPUTE_NODES
 from targets.reference.nova.usage import RESOURCES
 
+_drop = snapshot_moves.drop_copy
 _confirm = resizing.STEPS[Turn.CONFIRM]
 
 
@@ -39,7 +40,23 @@ def drop_only(tracker: ResourceTracker, instance: Instance, migration: Migration
         connection.execute(COMPUTE_NODES.update().filter_by(host=host).values(**less))
 
 
+def _drop_copy(tracker: ResourceTracker, copy: Instance, also: Step | None) -> None:
+    """Take a copy's flavor from what is counted, whatever that is."""
+    less: dict[str, sa.ColumnElement[int]] = {
+        f"{name}_used": COMPUTE_NODES.c[f"{name}_used"] - getattr(copy, name) for name in RESOURCES
+    }
+    with databases.cell(copy.cell).transaction() as connection:
+        connection.execute(COMPUTE_NODES.update().filter_by(host=copy.host).values(**less))
+
+
+def _drop_copy_late(tracker: ResourceTracker, copy: Instance, also: Step | None = None) -> None:
+    cell_copies.at_once(copy.cell, cell_copies.hard_delete(copy, also))
+    _drop(tracker, copy, also)
+
+
 def apply() -> None:
-    """Confirm outside the semaphore, then drop."""
+    """Confirm outside the semaphore, then drop; also where the copy in another cell goes."""
+    ResourceTracker._drop_copy = _drop_copy  # type: ignore[assignment, method-assign]
+    snapshot_moves.drop_copy = _drop_copy_late
     ResourceTracker._confirm = drop_only  # type: ignore[assignment, method-assign]
     resizing.STEPS[Turn.CONFIRM] = _confirm_first

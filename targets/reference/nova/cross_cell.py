@@ -264,14 +264,16 @@ def _finish(here: Side, there: Side) -> None:
         _step(str(arrived.dest_compute), "finish_snapshot_based_resize_at_dest", there, here)
     elif arrived.status == MoveStatus.FINISHED:
         images.delete(here.instance.system_metadata.get(images.RESIZE, ""))
-        here.instance.save(hidden=True, expected_task_state={Task.RESIZE_MIGRATED})
-        cell_copies.at_once(there.instance.cell, cell_copies.adopt_words(*_both(there, here)))
-        if update_instance_mapping(here.instance, there.instance.cell):
-            show_at_dest(here, there)
+        pass_the_say(here, there)
 
 
-def _both(copy: Side, current: Side) -> tuple[Instance, Instance]:
-    return copy.instance, current.instance
+def pass_the_say(source: Side, dest: Side) -> None:
+    """Let the destination have the say: it is hidden at home before it is shown there."""
+    source.instance.save(hidden=True, expected_task_state={Task.RESIZE_MIGRATED})
+    learned = cell_copies.adopt_words(dest.instance, source.instance)
+    cell_copies.at_once(dest.instance.cell, learned)
+    if update_instance_mapping(source.instance, dest.instance.cell):
+        show_at_dest(source, dest)
 
 
 def update_instance_mapping(instance: Instance, cell: str) -> bool:

@@ -20,7 +20,13 @@ from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute import devices
 from targets.reference.nova.compute.host import Host
 from targets.reference.nova.compute.resizing import arrive, shut_down
-from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
+from targets.reference.nova.compute.tracker import ResourceTracker
+from targets.reference.nova.instance import (
+    Instance,
+    InstanceNotFound,
+    Step,
+    UnexpectedTaskState,
+)
 from targets.reference.nova.migration import IN_PROGRESS, Migration, MoveConflict, MoveStatus
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
 from targets.reference.nova.states import MOVE_TASKS, Power, Task, Vm
@@ -201,7 +207,8 @@ def confirm_at_source(work: Work) -> None:
     event = "compute_confirm_snapshot_based_resize_at_source"
     ActionEvent.begin(host.cell, copy.uuid, "confirmResize", host.name, event)
     _part(work)
-    host.tracker.drop_copy(copy, InstanceAction.ending(copy.uuid, "confirmResize", "Success"))
+    over = InstanceAction.ending(copy.uuid, "confirmResize", "Success")
+    drop_copy(host.tracker, copy, over)
 
 
 def revert_at_dest(work: Work) -> None:
@@ -211,7 +218,7 @@ def revert_at_dest(work: Work) -> None:
     ActionEvent.begin(host.cell, copy.uuid, "revertResize", host.name, event)
     tell_of(host.cell, copy.uuid, "revertResize", "instance.exists", host.name)
     _part(work)
-    host.tracker.drop_copy(copy)
+    drop_copy(host.tracker, copy)
 
 
 def finish_revert_at_source(work: Work) -> None:
@@ -263,7 +270,12 @@ def end_copy(work: Work) -> None:
     """Forget what is here, whatever the copy was for."""
     _part(work)
     uuid = work.instance.uuid
-    work.host.tracker.drop_copy(work.instance, InstanceAction.finishing_all(uuid, "Error"))
+    drop_copy(work.host.tracker, work.instance, InstanceAction.finishing_all(uuid, "Error"))
+
+
+def drop_copy(tracker: ResourceTracker, copy: Instance, also: Step | None = None) -> None:
+    """Remove the record of a copy and what it had of the host, as one step (LP#1879878)."""
+    tracker.drop_copy(copy, also)
 
 
 def roll_back(work: Work) -> None:

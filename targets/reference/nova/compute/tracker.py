@@ -120,7 +120,11 @@ class ResourceTracker:
 
     def drop_copy(self, copy: Instance, also: Step | None = None) -> None:
         """Remove the copy of an instance of another cell, and what it had here."""
-        with self._semaphore, databases.cell(self._cell).transaction() as connection:
+        with self._semaphore:
+            self._drop_copy(copy, also)
+
+    def _drop_copy(self, copy: Instance, also: Step | None) -> None:
+        with databases.cell(self._cell).transaction() as connection:
             self._counted(cell_copies.hard_delete(copy, also))(connection)
 
     def receive(self, instance: Instance) -> Instance:
