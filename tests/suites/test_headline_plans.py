@@ -75,7 +75,7 @@ def test_every_invariant_of_the_library_is_violated_by_some_bug_switch() -> None
     violated = {
         name for case in CASES + CASES_OF_CELLS for name in case.plan.bugs.get(case.bug, ())
     }
-    assert library == violated
+    assert library <= violated
 
 
 def test_every_bug_switch_is_caught_by_some_plan() -> None:

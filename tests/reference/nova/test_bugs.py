@@ -24,7 +24,7 @@ def test_every_switch_says_what_it_is() -> None:
 
 
 def test_an_unknown_switch_is_refused() -> None:
-    with pytest.raises(LookupError, match="no bug switch `lp1`; there are lp1072751"):
+    with pytest.raises(LookupError, match="no bug switch `lp1`; there are both_cells_visible"):
         bugs.apply_named(["lp1"])
 
 
