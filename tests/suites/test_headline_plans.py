@@ -15,10 +15,10 @@ from chaos.language.catalogue import vocabulary
 from chaos.language.loader import find, load
 from chaos.verdict import Verdict
 
+CELLS = "suites.cells:target"
 SUITES = Path(__file__).parents[2] / "suites"
 SOURCES = [source for path in find([SUITES]) for source in load(path)]
-CASES = [case for source in SOURCES if source.plan.target == "reference" for case in cases(source)]
-CELLS = "suites.cells:target"
+CASES = [case for source in SOURCES if source.plan.target != CELLS for case in cases(source)]
 
 
 def _of_two_cells() -> Iterator[Case]:
