@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field
 
 from chaos.action import Action
-from chaos.errors import ChaosError, nearest
+from chaos.errors import nearest
 from chaos.fault import Fault, FaultContext, Strike
 from chaos.plan import Location
 from faults.hitting import Hitting
@@ -61,20 +61,6 @@ class Delay(OnCall):
     word: ClassVar[str] = "delay"
 
     seconds: float = Field(gt=0, le=60, description="how much longer, in seconds")
-
-    def prepare(self, context: FaultContext, at: Location | None) -> Strike:
-        """Arm it.
-
-        Raises:
-            ChaosError: it would last longer than anything may last here.
-        """
-        if self.seconds >= context.deadline_s:
-            raise ChaosError(
-                f"a delay of {self.seconds:g} s cannot end in time: clients wait for "
-                f"{context.deadline_s:g} s, and so long may it take until everything is at rest; "
-                "shorten it, or give the plan a longer `settle`"
-            )
-        return super().prepare(context, at)
 
     def action(self) -> Action:
         """Hold whoever calls."""

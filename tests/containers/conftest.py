@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,13 @@ from tests.processes.servers import absent
 
 FOR_TESTS = "CHAOS_TESTS_CONTAINERS"
 """Set and empty: these tests are not to run."""
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """What the engine's client leaves open is collected here, and by no later test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

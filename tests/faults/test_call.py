@@ -296,10 +296,3 @@ def test_an_error_is_made_of_the_arguments_of_the_plan(tiny: Running) -> None:
     )
     outcome = tiny.run(plan(fault, during=(step("parcel.move", parcel="p", to="b", allow=(500,)),)))
     assert outcome.verdict is Verdict.PASS, outcome.reason
-
-
-def test_a_delay_that_nobody_would_wait_for_is_an_error_that_says_so(tiny: Running) -> None:
-    late = inject("delay", at="before carry.put", seconds=2)
-    outcome = tiny.run(plan(late, during=(SEND,), settle=2))
-    assert outcome.verdict is Verdict.ERROR
-    assert "a delay of 2 s cannot end in time: clients wait for 2 s" in outcome.reason
