@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from chaos.errors import TargetError
 from chaos.safety.undo import Entry
@@ -21,20 +23,30 @@ _API = "1.41"
 """The version of the engine's interface: that of Docker 20.10, which all later ones speak."""
 LIMIT_S = 120.0
 """How long the engine may take for one request, in seconds."""
+_REMOVED_S = 60.0
+"""For so long it is tried to remove what a dead runner has left: it may be in the making still."""
+_WAYS = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+"""The variables that say where the engine is."""
 
 
 class EngineError(TargetError):
     """The engine is not there, or refuses what it is asked; says what to do."""
 
 
-def connect() -> Any:
-    """A client of the engine that the environment names (``DOCKER_HOST``).
+def way() -> dict[str, str]:
+    """The variables of this environment that say where the engine is."""
+    return {name: os.environ[name] for name in _WAYS if name in os.environ}
+
+
+def connect(by: Mapping[str, str] | None = None) -> Any:
+    """A client of the engine that the environment, or ``by``, names (``DOCKER_HOST``).
 
     Raises:
         EngineError: there is none, or it lets us not in.
     """
     with told("connect"):
-        client = docker.from_env(timeout=int(LIMIT_S), version=_API)
+        environment = way() if by is None else dict(by)
+        client = docker.from_env(timeout=int(LIMIT_S), version=_API, environment=environment)
         try:
             client.ping()
         except BaseException:
@@ -87,10 +99,29 @@ class RemoveRun(Entry):
     """Remove all containers, networks and volumes with the label of a run, and nothing else."""
 
     label: str
+    by: dict[str, str] = field(default_factory=way)
+    """Where the engine is: whoever undoes it has an environment of his own."""
 
     def undo(self) -> None:
-        """Remove them; an engine that is gone has none."""
-        remove(connect(), self.label)
+        """Remove them, until there are none.
+
+        Raises:
+            EngineError: the engine does not do so, or cannot be reached.
+        """
+        client = connect(self.by)
+        try:
+            for attempt in Retrying(
+                retry=retry_if_exception_type(EngineError),
+                stop=stop_after_delay(_REMOVED_S),
+                wait=wait_fixed(0.1),
+                reraise=True,
+            ):
+                with attempt:
+                    remove(client, self.label)
+                    if found := left(client, self.label):
+                        raise EngineError(f"still there: {', '.join(found)}")
+        finally:
+            client.close()
 
 
 def remove(client: Any, label: str) -> None:
