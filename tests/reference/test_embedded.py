@@ -332,7 +332,8 @@ def test_what_was_not_kept_can_not_be_restored(target: Embedded) -> None:
 
 def test_a_message_for_a_frozen_compute_is_not_settled(target: Embedded, do: Do) -> None:
     do("server.create", "vm")
-    compute = target.services[f"compute-{target.observe().instances[0].host}"]
+    # At rest: whoever is frozen while it writes keeps everybody from writing.
+    compute = target.services[f"compute-{settled(target).instances[0].host}"]
     compute.freeze()
     do("server.delete", "vm")
     with pytest.raises(NotSettled, match="terminate"):

@@ -261,6 +261,7 @@ def test_a_message_that_is_lost_with_the_broker_is_made_up_for(
 ) -> None:
     if operation != "server.create":
         server(cloud)
+        cloud.settled()  # whoever is frozen while it writes keeps everybody from writing
     computes = [cloud.target.services[f"compute-{host}"] for host in ("host1", "host2")]
     for compute in computes:
         compute.freeze()
