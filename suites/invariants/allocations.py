@@ -38,7 +38,10 @@ def _consumers(world: CloudWorld) -> Iterator[tuple[str, str, Instance | Usage]]
         if instance.host and not instance.hidden:
             yield instance.uuid, instance.host, instance
     for migration in in_progress(world):
-        yield migration.uuid, migration.source, migration.old
+        # A server that is evacuated holds both places itself.
+        evacuated = migration.kind == "evacuation"
+        holder = migration.instance if evacuated else migration.uuid
+        yield holder, str(migration.dest if evacuated else migration.source), migration.old
 
 
 def _resources(flavor: Instance | Usage) -> dict[str, int]:

@@ -8,7 +8,7 @@ from chaos.invariant import Evidence, invariant
 from targets.cloud.world import CloudWorld, Migration
 
 OVER = {"confirmed", "reverted", "error", "failed", "cancelled", "completed"}
-"""Statuses that are final."""
+"""Statuses that are final. An evacuation that is *done* waits for its source to come back."""
 
 
 @invariant("migrations-end", checked="settled", number=12)
@@ -27,5 +27,5 @@ def migrations_end(evidence: Evidence) -> Iterator[str]:
 
 def in_progress(world: CloudWorld) -> list[Migration]:
     """Return the migrations of servers that exist, as long as both hosts are kept for them."""
-    alive = {instance.uuid for instance in world.instances}
-    return [m for m in world.migrations if m.status not in OVER and m.instance in alive]
+    alive, over = {instance.uuid for instance in world.instances}, OVER | {"done"}
+    return [m for m in world.migrations if m.status not in over and m.instance in alive]

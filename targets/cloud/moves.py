@@ -13,6 +13,9 @@ from targets.cloud.operations import (
     wait_server,
 )
 
+_VERSION = "2.68"
+"""Of what only an administrator may do: from here on no host can be forced."""
+
 
 @operation("server.resize")
 def resize_server(scope: Scope, server: Server, flavor: str, wait: str = "") -> dict[str, Any]:
@@ -44,6 +47,22 @@ def revert_server_resize(scope: Scope, server: Server, wait: str = "") -> dict[s
     key = server_id(scope, server)
     scope.client.compute.revert_server_resize(key)
     return _accepted(scope, server, key, wait)
+
+
+@operation("server.evacuate")
+def evacuate_server(scope: Scope, server: Server, host: str = "", wait: str = "") -> dict[str, Any]:
+    """Have a server made anew on another host, on ``host`` if that is given: its own is down."""
+    return _act_as_administrator(scope, server, wait, evacuate={"host": host} if host else {})
+
+
+def _act_as_administrator(scope: Scope, server: str, wait: str, **action: Any) -> dict[str, Any]:
+    from openstack.exceptions import raise_from_response
+
+    key = server_id(scope, server)
+    compute = scope.client.administrator().compute
+    response = compute.post(f"/servers/{key}/action", json=action, microversion=_VERSION)
+    raise_from_response(response)
+    return _accepted(scope, server, key, wait, response.status_code)
 
 
 def _accepted(scope: Scope, server: str, key: str, wait: str, status: int = 202) -> dict[str, Any]:

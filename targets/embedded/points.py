@@ -178,6 +178,42 @@ POINTS = {
     "tracker.update_available_resource": _compute(
         "tracker:ResourceTracker.update_available_resource", "count anew what a host has in use"
     ),
+    # Evacuations.
+    "conductor.evacuate": _nova(
+        "conductor:Conductor.evacuate_server", "conductor", "find a host for an evacuation"
+    ),
+    "allocation.claim_beside": _nova(
+        "allocations:claim_beside", "*", "claim another host beside the one that a server has"
+    ),
+    "allocation.keep_only": _nova(
+        "allocations:keep_only", "*", "give back what a server has of a host that refused it"
+    ),
+    "allocation.drop": _nova(
+        "allocations:drop", "compute-*", "give back what a server had of the host that it has left"
+    ),
+    "compute.rebuild_claim": _compute(
+        "evacuating:_rebuild_claim", "take a server whose own host is down"
+    ),
+    "compute.rebuild_evacuated": _compute("evacuating:_rebuild", "make an evacuated server anew"),
+    "compute.fail_evacuation": _compute("evacuating:_fail", "give an evacuation up"),
+    "compute.fence_evacuated": _compute(
+        "evacuating:_fence", "pull the plug of a guest that is made elsewhere"
+    ),
+    "compute.destroy_evacuated": _compute(
+        "evacuating:_forget", "forget a server that was evacuated"
+    ),
+    "tracker.rebuild_claim": _compute(
+        "tracker:ResourceTracker.rebuild_claim", "claim what an evacuated server will use"
+    ),
+    "tracker.finish_evacuation": _compute(
+        "tracker:ResourceTracker.finish_evacuation", "have an evacuated server, and end the move"
+    ),
+    "tracker.load_instances": _compute(
+        "tracker:ResourceTracker.load_instances", "read what a host's instances use"
+    ),
+    "tracker.load_migrations": _compute(
+        "tracker:ResourceTracker.load_migrations", "read what a host's moves use"
+    ),
     # Moves between cells.
     "conductor.cross_cell": _nova(
         "cross_cell:run", "conductor", "do the next thing for a move between cells"

@@ -11,7 +11,7 @@ import logging
 
 from targets.reference.nova.compute import resizing
 from targets.reference.nova.compute.host import Host
-from targets.reference.nova.compute.resizing import Turn
+from targets.reference.nova.compute.moving import Turn
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.migration import Migration
 

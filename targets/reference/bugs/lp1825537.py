@@ -10,7 +10,7 @@ from __future__ import annotations
 from targets.reference.nova import allocations
 from targets.reference.nova.compute import resizing
 from targets.reference.nova.compute.host import Host
-from targets.reference.nova.compute.resizing import Turn
+from targets.reference.nova.compute.moving import Turn
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.migration import Migration
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from targets.reference.nova import cell_copies, databases
 from targets.reference.nova.compute import resizing, snapshot_moves
 from targets.reference.nova.compute.host import Host
-from targets.reference.nova.compute.resizing import Turn
+from targets.reference.nova.compute.moving import Turn
 from targets.reference.nova.compute.tracker import ResourceTracker
 from targets.reference.nova.instance import Instance, Step
 from targets.reference.nova.migration import Migration, MoveStatus

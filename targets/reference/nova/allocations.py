@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -101,6 +101,67 @@ def claim_first(
         else:
             return left[0]
     raise NoValidHost("No valid host was found. There are not enough hosts available.")
+
+
+def claim_beside(
+    consumer: str, source: str, host: str, wanted: Mapping[str, int], owner: tuple[str, str]
+) -> bool:
+    """Give ``consumer`` what is ``wanted`` of ``host``, beside what it holds of ``source``.
+
+    What it holds of any other host goes with the same step. False when the host is full.
+
+    Raises:
+        Conflict: somebody else has changed what it holds; ask again.
+    """
+    held = _held(consumer)
+    kept = {
+        key: {"resources": on["resources"]}
+        for key, on in held["allocations"].items()
+        if key == _provider(source)
+    }
+    if held["allocations"].keys() == kept.keys() | {_provider(host)}:
+        return True
+    body = {
+        "allocations": {**kept, _provider(host): {"resources": dict(wanted)}},
+        "consumer_generation": held.get("consumer_generation"),
+        "project_id": owner[0],
+        "user_id": owner[1],
+    }
+    try:
+        _SERVICE.put(f"/allocations/{consumer}", body)
+    except Conflict as error:
+        if CONCURRENT_UPDATE in str(error):
+            raise
+        return False
+    return True
+
+
+def keep_only(consumer: str, host: str) -> None:
+    """Take from ``consumer`` what it holds of other hosts than ``host``, if it holds that.
+
+    Raises:
+        Conflict: somebody else has changed what it holds; ask again.
+    """
+    _reduce(consumer, lambda provider: provider == _provider(host))
+
+
+def drop(consumer: str, host: str) -> None:
+    """Take from ``consumer`` what it holds of a host, if it holds something of another one.
+
+    Raises:
+        Conflict: somebody else has changed what it holds; ask again.
+    """
+    _reduce(consumer, lambda provider: provider != _provider(host))
+
+
+def _reduce(consumer: str, keeps: Callable[[str], bool]) -> None:
+    held = _held(consumer)
+    kept = {
+        key: {"resources": on["resources"]} for key, on in held["allocations"].items() if keeps(key)
+    }
+    if kept and len(kept) < len(held["allocations"]):
+        owner = {name: held[name] for name in ("consumer_generation", "project_id", "user_id")}
+        _SERVICE.put(f"/allocations/{consumer}", {"allocations": kept, **owner})
 
 
 def hosts_of(consumer: str) -> list[str]:

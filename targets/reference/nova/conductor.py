@@ -13,6 +13,7 @@ from targets.reference.nova import (
     build_task,
     cross_cell,
     databases,
+    evacuate_task,
     migrate_task,
     orphans,
     process,
@@ -33,6 +34,10 @@ class Conductor:
     def migrate_server(self, cell: str, migration: str, attempt: int = 0) -> None:
         """Find a host for a server that is to be moved, and have it claimed there."""
         migrate_task.run(cell, migration, attempt)
+
+    def evacuate_server(self, cell: str, migration: str, attempt: int = 0) -> None:
+        """Find a host for a server whose own is down, and have it made anew there."""
+        evacuate_task.run(cell, migration, attempt)
 
     def move_across_cells(self, migration: str, attempt: int = 0) -> None:
         """Do the next thing for a move to another cell, or have a host do it."""
@@ -56,6 +61,7 @@ class Conductor:
         with context.use(tokens.service_context(context.current_request_id() or "")):
             build_task.resume()
             migrate_task.resume()
+            evacuate_task.resume()
             cross_cell.resume()
             unshelve_task.resume()
 

@@ -31,16 +31,25 @@ class MoveType(StrEnum):
 
     RESIZE = "resize"
     MIGRATION = "migration"
+    EVACUATION = "evacuation"
 
     @property
     def action(self) -> str:
         """What the user's action is called."""
-        return "migrate" if self == MoveType.MIGRATION else "resize"
+        return _ACTIONS[self]
+
+
+_ACTIONS = {
+    MoveType.RESIZE: "resize",
+    MoveType.MIGRATION: "migrate",
+    MoveType.EVACUATION: "evacuate",
+}
 
 
 class MoveStatus(StrEnum):
-    """How far a migration is."""
+    """How far a migration is; the words differ from kind to kind."""
 
+    ACCEPTED = "accepted"
     PRE_MIGRATING = "pre-migrating"
     MIGRATING = "migrating"
     POST_MIGRATING = "post-migrating"
@@ -49,12 +58,18 @@ class MoveStatus(StrEnum):
     CONFIRMED = "confirmed"
     REVERTING = "reverting"
     REVERTED = "reverted"
+    DONE = "done"
+    COMPLETED = "completed"
+    FAILED = "failed"
     ERROR = "error"
 
 
 IN_PROGRESS = frozenset(MoveStatus) - {
     MoveStatus.CONFIRMED,
     MoveStatus.REVERTED,
+    MoveStatus.DONE,
+    MoveStatus.COMPLETED,
+    MoveStatus.FAILED,
     MoveStatus.ERROR,
 }
 """While it is so, both hosts have the server's resources in use."""
@@ -69,8 +84,9 @@ class Migration:
 
     ``dest_node`` is the host that the conductor chose, ``dest_compute`` the one that has claimed
     the server's resources; ``alternates`` are the hosts to try after that, None before they are
-    known. Flavors are as of :func:`flavor_of`. A move to another cell has a record in each of the
-    two; one that is ``rolling_back`` has failed and is not over yet (see :mod:`.cross_cell`).
+    known. ``old_vm_state`` is what the server is to be again. Flavors are as of :func:`flavor_of`.
+    A move to another cell has a record in each of the two; one that is ``rolling_back`` has failed
+    and is not over yet (see :mod:`.cross_cell`).
     """
 
     cell: str
@@ -140,21 +156,26 @@ class Migration:
         kind: MoveType,
         new_flavor: dict[str, Any],
         requested_host: str | None = None,
+        status: MoveStatus = MoveStatus.PRE_MIGRATING,
+        vm_state: Vm | None = None,
     ) -> tuple[str, Step]:
-        """Return the id of a new migration, and the step that writes it down."""
+        """Return the id of a new migration, and the step that writes it down.
+
+        The server is to be what it is again, or ``vm_state`` if that is given.
+        """
         asked, now = context.current(), utc_now()
         row = {
             "uuid": str(uuid.uuid4()),
             "instance": instance.uuid,
             "migration_type": kind,
-            "status": MoveStatus.PRE_MIGRATING,
+            "status": status,
             "source_compute": instance.host,
             "requested_host": requested_host,
             "source_cell": instance.cell,
             "rolling_back": False,
             "old_flavor": flavor_of(instance),
             "new_flavor": new_flavor,
-            "old_vm_state": instance.vm_state,
+            "old_vm_state": vm_state or instance.vm_state,
             "user_id": asked.user_id,
             "project_id": asked.project_id,
             "created_at": now,
@@ -174,6 +195,14 @@ class Migration:
         """
         with databases.cell(self.cell).transaction() as connection:
             self.changing(expected, **changes)(connection)
+
+    def forget_source(self) -> None:
+        """Write down that the source of an evacuation has forgotten the server; twice is as good.
+
+        Raises:
+            MoveConflict: it was not evacuated, or that is not over yet.
+        """
+        self.save({MoveStatus.DONE, MoveStatus.COMPLETED}, status=MoveStatus.COMPLETED)
 
     def changing(self, expected: Collection[MoveStatus], **changes: Any) -> Step:
         """Return :meth:`save` as a part of another transaction."""

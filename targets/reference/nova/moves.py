@@ -14,9 +14,9 @@ from typing import Any
 
 from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.instance import Instance, Step
-from targets.reference.nova.migration import Migration, MoveStatus, MoveType
+from targets.reference.nova.migration import Migration, MoveStatus, MoveType, flavor_of
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc
-from targets.reference.nova.states import Task
+from targets.reference.nova.states import Task, Vm
 from targets.reference.nova.usage import together
 
 
@@ -27,6 +27,15 @@ def begin(
     uuid, create = Migration.creating(instance, kind, new_flavor, host)
     _write(instance, kind.action, Task.RESIZE_PREP, create)
     ConductorRpc.migrate_server(instance.cell, uuid)
+
+
+def evacuate(instance: Instance, host: str | None, vm_state: Vm) -> None:
+    """Have a server made anew on another host than its own, which is down; as it is to be then."""
+    uuid, create = Migration.creating(
+        instance, MoveType.EVACUATION, flavor_of(instance), host, MoveStatus.ACCEPTED, vm_state
+    )
+    _write(instance, MoveType.EVACUATION.action, Task.REBUILDING, create)
+    ConductorRpc.evacuate_server(instance.cell, uuid)
 
 
 def confirm(instance: Instance, migration: Migration) -> None:

@@ -51,6 +51,12 @@ class ConductorRpc:
         _client("conductor").cast("", "migrate_server", delay_s=delay_s, **arguments)
 
     @staticmethod
+    def evacuate_server(cell: str, migration: str, attempt: int = 0, delay_s: float = 0.0) -> None:
+        """Have a host found for a server whose own is down."""
+        arguments = {"cell": cell, "migration": migration, "attempt": attempt}
+        _client("conductor").cast("", "evacuate_server", delay_s=delay_s, **arguments)
+
+    @staticmethod
     def move_across_cells(migration: str, attempt: int = 0, delay_s: float = 0.0) -> None:
         """Have the next thing done for a move to another cell, of which something has changed."""
         arguments = {"migration": migration, "attempt": attempt}
@@ -205,6 +211,11 @@ class ComputeRpc:
     def finish_revert_resize(host: str, migration: str) -> None:
         """Have the guest run again where it came from."""
         _client("compute").cast(host, "finish_revert_resize", migration=migration)
+
+    @staticmethod
+    def rebuild_evacuated(host: str, migration: str) -> None:
+        """Have a server made anew on the host that was chosen for it, as its own is down."""
+        _client("compute").cast(host, "rebuild_evacuated", migration=migration)
 
     @staticmethod
     def end_move(host: str, migration: str) -> None:

@@ -236,6 +236,7 @@ COMPUTE_NODES = sa.Table(
     sa.Column("vcpus_used", sa.Integer, nullable=False),
     sa.Column("ram_used", sa.Integer, nullable=False),
     sa.Column("disk_used", sa.Integer, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
 )
 SERVICES = sa.Table(
     "services",

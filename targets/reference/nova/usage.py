@@ -4,7 +4,9 @@ On a host count its servers that are not deleted, each with the flavor that it h
 move in progress what the server has there beside that: at its source the old flavor, so that it can
 come back, at its destination the new one. Whoever changes one of these counts anew in the same
 transaction, so the record is never out of step. A compute does it under its semaphore; who has not
-that one changes nothing that counts on a host, but for the delete of a server whose host is down.
+that one changes nothing that counts on a host, but for the delete and the evacuation of a server
+whose host is down. The record has a generation, by which the periodic task that reads first and
+writes then knows that somebody has counted meanwhile.
 """
 
 from __future__ import annotations
@@ -42,10 +44,26 @@ def count(host: str) -> Step:
 
     def write(connection: sa.Connection) -> None:
         used = derived(connection, host)
-        values = {f"{name}_used": used[name] for name in RESOURCES}
-        connection.execute(COMPUTE_NODES.update().filter_by(host=host).values(values))
+        connection.execute(COMPUTE_NODES.update().filter_by(host=host).values(_values(used)))
 
     return write
+
+
+def generation(connection: sa.Connection, host: str) -> int:
+    """Return how often the use of a host has been written down."""
+    query = sa.select(COMPUTE_NODES.c.generation).filter_by(host=host)
+    return int(connection.execute(query).scalar_one())
+
+
+def write_if(connection: sa.Connection, host: str, used: Counter[str], generation: int) -> bool:
+    """Write down what is used of a host, unless somebody has since that ``generation``."""
+    unchanged = COMPUTE_NODES.update().filter_by(host=host, generation=generation)
+    return connection.execute(unchanged.values(_values(used))).rowcount == 1
+
+
+def _values(used: Counter[str]) -> dict[str, Any]:
+    counted: dict[str, Any] = {f"{name}_used": used[name] for name in RESOURCES}
+    return {**counted, "generation": COMPUTE_NODES.c.generation + 1}
 
 
 def fits(host: str) -> Step:

@@ -20,6 +20,7 @@ from targets.reference.nova.api.servers import (
     actions,
     attachments,
     consoles,
+    evacuations,
     instance_actions,
     locking,
     metadata,
@@ -53,7 +54,9 @@ RESOURCES = (
     quota_sets,
     server_groups,
 )
-SERVER_ACTIONS = (consoles, locking, moves, power, rebuild, shelving, snapshots, soft_delete)
+SERVER_ACTIONS = (
+    consoles, evacuations, locking, moves, power, rebuild, shelving, snapshots, soft_delete,
+)  # fmt: skip
 """The modules that add to the table of ``servers.actions``: it is enough to import them."""
 
 

@@ -8,7 +8,7 @@ from targets.reference.database import utc_now
 from targets.reference.nova import allocations, deletion, images, ports
 from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.block_device import BlockDevice
-from targets.reference.nova.compute import devices, resizing
+from targets.reference.nova.compute import devices, moving
 from targets.reference.nova.compute.host import GoesOn, Host
 from targets.reference.nova.instance import Instance
 from targets.reference.nova.migration import Migration
@@ -138,7 +138,7 @@ def terminate(host: Host, instance: Instance) -> None:
     if move and move.is_cross_cell:
         ConductorRpc.move_across_cells(move.uuid)
         raise GoesOn(f"{instance.uuid} is in another cell as well")
-    if move and resizing.still_elsewhere(host, move):
+    if move and moving.still_elsewhere(host, move):
         raise GoesOn(f"{instance.uuid} has left something on another host")
     host.driver.destroy(instance.uuid)
     ports.release(instance.uuid, instance.requested_networks)
@@ -151,7 +151,7 @@ def terminate(host: Host, instance: Instance) -> None:
     allocations.release(instance.uuid)
     host.tracker.destroy(instance)
     if move:
-        resizing.tell_others(host, move)
+        moving.tell_others(host, move)
 
 
 def devices_to_release(instance: Instance) -> list[BlockDevice]:

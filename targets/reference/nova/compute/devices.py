@@ -119,10 +119,14 @@ def take_from(host: Host, device: BlockDevice) -> None:
 
 
 def remove_guest(host: Host, uuid: str) -> None:
-    """Remove a guest whose instance is deleted, records and attachments and all."""
+    """Remove a guest whose instance is deleted or elsewhere: nothing but itself tells its volumes.
+
+    So it has each of them for as long as the host is connected for its sake.
+    """
     for volume in host.driver.disks(uuid):
         with users_of(host, volume):
-            _disconnect(host, uuid, volume, "")
+            if not volumes.is_used_on(host.name, volume, ""):
+                host.driver.disconnect_volume(volume)
     host.driver.destroy(uuid)
 
 

@@ -11,6 +11,7 @@ from targets.reference.nova.action import InstanceAction, record_fault
 from targets.reference.nova.compute import (
     building,
     devices,
+    evacuating,
     power,
     rebuilding,
     shelving,
@@ -18,8 +19,8 @@ from targets.reference.nova.compute import (
     soft_delete,
 )
 from targets.reference.nova.compute.host import GoesOn, Host
+from targets.reference.nova.compute.moving import Mover
 from targets.reference.nova.compute.recovery import Recovery, decide
-from targets.reference.nova.compute.resizing import Resizer
 from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
 from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
 from targets.reference.nova.states import Power, Reboot, Vm
@@ -64,7 +65,7 @@ class Recoverer:
         host = self._host
         for instance in Instance.find(host.cell, host=host.name, hidden=False):
             self.recover(instance.uuid)
-        Resizer(host).resume_moves()
+        Mover(host).resume_moves()
         for unclaimed in Instance.find(host.cell, node=host.name, host=None, hidden=False):
             # The call to build it may be lost. The conductor knows whether it shall be built.
             if shelving.is_to_come(host, unclaimed):
@@ -99,7 +100,7 @@ def recover(host: Host, instance: Instance, give_up: bool) -> None:
         "%s is %s, task %s: %s",
         instance.uuid, instance.vm_state, instance.task_state, decision.name,
     )  # fmt: skip
-    if decision == Recovery.MOVE:
+    if decision == Recovery.MOVE or evacuating.is_evacuated(instance):
         return None
     # What has begun to give things back can only go on.
     to_its_end = (Recovery.DELETE, Recovery.ABANDON_BUILD, Recovery.OFFLOAD)

@@ -23,42 +23,28 @@ that has the instance lets the other one clean up before it removes the record.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from enum import Enum, auto
 
 from targets.reference.client import NotFound
 from targets.reference.database import utc_now
-from targets.reference.nova import allocations, databases, ports, services
+from targets.reference.nova import allocations, ports
 from targets.reference.nova.action import ActionEvent, InstanceAction, record_fault
 from targets.reference.nova.block_device import BlockDevice, DeviceState
 from targets.reference.nova.compute import devices
 from targets.reference.nova.compute.host import Host
-from targets.reference.nova.instance import Instance, InstanceNotFound, UnexpectedTaskState
+from targets.reference.nova.compute.moving import KINDS, MoveKind, Step, Turn, take
+from targets.reference.nova.instance import Instance
 from targets.reference.nova.migration import (
     IN_PROGRESS,
     Migration,
-    MoveConflict,
     MoveStatus,
+    MoveType,
     becoming,
 )
-from targets.reference.nova.rpc import ComputeRpc, ConductorRpc, retry_delay_s
+from targets.reference.nova.rpc import ComputeRpc, ConductorRpc
 from targets.reference.nova.states import MOVE_TASKS, Power, Task, Vm
 from targets.reference.nova.usage import ComputeResourcesUnavailable, together
 
 LOG = logging.getLogger(__name__)
-LAST_ATTEMPT = 5
-
-
-class Turn(Enum):
-    """What one host has to do for a move."""
-
-    PREP = auto()
-    MIGRATE = auto()
-    FINISH = auto()
-    CONFIRM = auto()
-    REVERT = auto()
-    FINISH_REVERT = auto()
-    END = auto()
 
 
 def turn(host: str, migration: Migration, instance: Instance) -> Turn | None:
@@ -95,100 +81,27 @@ class Resizer:
 
     def prep_resize(self, migration: str) -> None:
         """Claim the new flavor here."""
-        self._take(migration, Turn.PREP)
+        take(self._host, migration, Turn.PREP)
 
     def resize_instance(self, migration: str) -> None:
         """Shut the guest down, and hand the instance to its new host."""
-        self._take(migration, Turn.MIGRATE)
+        take(self._host, migration, Turn.MIGRATE)
 
     def finish_resize(self, migration: str) -> None:
         """Make the guest on its new host."""
-        self._take(migration, Turn.FINISH)
+        take(self._host, migration, Turn.FINISH)
 
     def confirm_resize(self, migration: str) -> None:
         """Give back what the instance had here before it moved."""
-        self._take(migration, Turn.CONFIRM)
+        take(self._host, migration, Turn.CONFIRM)
 
     def revert_resize(self, migration: str) -> None:
         """Give back what the instance has here, and the instance to the host that it came from."""
-        self._take(migration, Turn.REVERT)
+        take(self._host, migration, Turn.REVERT)
 
     def finish_revert_resize(self, migration: str) -> None:
         """Make the guest run again where it was."""
-        self._take(migration, Turn.FINISH_REVERT)
-
-    def end_move(self, migration: str) -> None:
-        """Give back what is here of an instance that is on another host and will stay there."""
-        self._take(migration, Turn.END)
-
-    def resume_move(self, migration: str, attempt: int = 0) -> None:
-        """Do whatever is this host's turn, or tell the other one that it is his.
-
-        After some attempts that failed the move is given up.
-        """
-        self._take(migration, None, attempt)
-
-    def resume_moves(self) -> None:
-        """Go on with every move that a crash has cut off; for start-up."""
-        for migration in Migration.latest_of_host(self._host.cell, self._host.name):
-            self.resume_move(migration.uuid)
-        if len(databases.cells()) > len((databases.CELL0, self._host.cell)):
-            ConductorRpc.resume_moves_of(self._host.name)
-
-    def _take(self, migration: str, expected: Turn | None, attempt: int = 0) -> None:
-        cell, name = self._host.cell, self._host.name
-        known = Migration.get(cell, migration)
-        if known is None or known.is_cross_cell:
-            return
-        with self._host.locked(known.instance):
-            try:
-                found, instance = Migration.get(cell, migration), Instance.get(cell, known.instance)
-                if instance is None:
-                    devices.remove_guest(self._host, known.instance)
-                mine = turn(name, found, instance) if found and instance else None
-                if found is None or instance is None or mine is None or mine != (expected or mine):
-                    LOG.info("migration %s: it is not our turn (%s)", migration, expected)
-                    if found and instance and expected is None:
-                        _pass_on(found, instance)
-                elif attempt < LAST_ATTEMPT or mine not in GIVE_UP:
-                    STEPS[mine](self._host, found, instance)
-                else:
-                    GIVE_UP[mine](self._host, found, instance)
-            except (InstanceNotFound, UnexpectedTaskState, MoveConflict) as conflict:
-                LOG.info("migration %s stops: %s", migration, conflict)
-            except Exception as error:
-                LOG.exception("migration %s failed, attempt %d", migration, attempt)
-                record_fault(cell, known.instance, f"{known.migration_type}: {error}")
-                ComputeRpc.resume_move(name, migration, attempt + 1, retry_delay_s(attempt))
-
-
-def still_elsewhere(host: Host, migration: Migration) -> bool:
-    """Have the other host of an instance that is deleted clean up, if it is up.
-
-    One that is down does so when it starts, as it finds the instance deleted.
-    """
-    others = migration.hosts - {host.name}
-    up = [other for other in others if services.is_host_up(host.cell, other)]
-    for other in up:
-        ComputeRpc.end_move(other, migration.uuid)
-    return bool(up)
-
-
-def tell_others(host: Host, migration: Migration) -> None:
-    """Have the other host forget an instance that is deleted now, if it has come up meanwhile."""
-    for other in migration.hosts - {host.name}:
-        if services.is_listening(other):
-            ComputeRpc.end_move(other, migration.uuid)
-
-
-def _pass_on(migration: Migration, instance: Instance) -> None:
-    for other in (migration.source_compute, migration.dest_compute, migration.dest_node):
-        if other and turn(other, migration, instance):
-            ComputeRpc.resume_move(other, migration.uuid)
-            return
-    if instance.task_state == Task.DELETING and instance.host:
-        # It may wait for the word that its other host has no more of it.
-        ComputeRpc.terminate(instance)
+        take(self._host, migration, Turn.FINISH_REVERT)
 
 
 def _prep(host: Host, migration: Migration, instance: Instance) -> None:
@@ -361,7 +274,6 @@ def _fail(migration: Migration, instance: Instance) -> None:
     )
 
 
-Step = Callable[[Host, Migration, Instance], None]
 STEPS: dict[Turn, Step] = {
     Turn.PREP: _prep,
     Turn.MIGRATE: _migrate,
@@ -379,3 +291,5 @@ GIVE_UP: dict[Turn, Step] = {
     Turn.FINISH_REVERT: _stay_back,
 }
 """What is done when a step has failed too often; the others are tried for ever."""
+
+KINDS |= dict.fromkeys((MoveType.RESIZE, MoveType.MIGRATION), MoveKind(turn, STEPS, GIVE_UP))

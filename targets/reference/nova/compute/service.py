@@ -14,7 +14,9 @@ from targets.reference.nova.compute import upkeep
 from targets.reference.nova.compute.building import Builder
 from targets.reference.nova.compute.devices import Devices
 from targets.reference.nova.compute.driver import Driver
+from targets.reference.nova.compute.evacuating import Evacuator
 from targets.reference.nova.compute.host import Host
+from targets.reference.nova.compute.moving import Mover
 from targets.reference.nova.compute.periodic import PeriodicTasks
 from targets.reference.nova.compute.power import PowerSwitch
 from targets.reference.nova.compute.rebuilding import Rebuilder
@@ -32,8 +34,8 @@ LOG = logging.getLogger(__name__)
 UPKEEP = (upkeep,)
 """Modules that add periodic tasks, and nothing else: it is enough to import them."""
 OPERATIONS = (
-    Builder, PowerSwitch, Devices, Photographer, Rebuilder, Resizer, Shelver, SoftDeleter,
-    SnapshotMover, PeriodicTasks,
+    Builder, PowerSwitch, Devices, Photographer, Rebuilder, Mover, Resizer, Shelver,
+    SoftDeleter, SnapshotMover, Evacuator, PeriodicTasks,
 )  # fmt: skip
 """What a compute can be asked to do over the bus, beside looking at an instance again."""
 
@@ -59,8 +61,9 @@ def main() -> None:
         tracker.register()
         services.report(services.COMPUTE, cell, name)
     recover(recoverer.init_host)
-    bus().on_reconnect = partial(recover, recoverer.init_host, recoverer.remove_deleted_guests)
+    seen_to_be_up = (recoverer.remove_deleted_guests, Evacuator(host).forget_evacuated)
+    bus().on_reconnect = partial(recover, recoverer.init_host, *seen_to_be_up)
     endpoints = (recoverer, *(operation(host) for operation in OPERATIONS))
     RpcServer(bus(), "compute", name, *endpoints).start()
-    recover(recoverer.remove_deleted_guests)
+    recover(*seen_to_be_up)
     process.serve()

@@ -9,15 +9,26 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import Counter
 from typing import Any
 
 from targets.reference.client import Unreachable
 from targets.reference.nova import allocations, cell_copies, databases
 from targets.reference.nova.instance import Instance, Step
 from targets.reference.nova.migration import IN_PROGRESS, Migration, MoveStatus, becoming
-from targets.reference.nova.states import Task
+from targets.reference.nova.states import Task, Vm
 from targets.reference.nova.tables import COMPUTE_NODES
-from targets.reference.nova.usage import RESOURCES, count, fits, forget, together
+from targets.reference.nova.usage import (
+    RESOURCES,
+    count,
+    fits,
+    forget,
+    generation,
+    of_instances,
+    of_moves,
+    together,
+    write_if,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +46,8 @@ class ResourceTracker:
         has = _inventory()
         with databases.cell(self._cell).transaction() as connection:
             connection.execute(COMPUTE_NODES.delete().filter_by(host=self._host))
-            row = {"host": self._host, **{f"{name}_used": 0 for name in RESOURCES}, **has}
+            unused = {f"{name}_used": 0 for name in RESOURCES}
+            row = {"host": self._host, "generation": 0, **unused, **has}
             connection.execute(COMPUTE_NODES.insert(), row)
             count(self._host)(connection)
         try:
@@ -92,6 +104,58 @@ class ResourceTracker:
                 host=migration.source_compute,
                 node=migration.source_compute,
                 also=self._counted(over, becoming(instance.uuid, migration.old_flavor)),
+            )
+
+    def rebuild_claim(self, instance: Instance, migration: Migration) -> Instance:
+        """Take what an instance will use here whose own host is down.
+
+        Raises:
+            ComputeResourcesUnavailable: there is no room for it.
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it is not to come any more.
+        """
+        with self._semaphore:
+            begun = {"dest_compute": self._host, "status": MoveStatus.PRE_MIGRATING}
+            mine = migration.changing({MoveStatus.ACCEPTED}, **begun)
+            return instance.save(
+                task_state=Task.REBUILD_BLOCK_DEVICE_MAPPING,
+                expected_task_state={Task.REBUILDING},
+                also=self._counted(mine, fits(self._host)),
+            )
+
+    def finish_evacuation(
+        self, instance: Instance, migration: Migration, ending: Step, **changes: Any
+    ) -> None:
+        """Have an instance be here, and its evacuation done, as one step (LP#1896463).
+
+        Its old host, which is down, has its resources again.
+
+        Raises:
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it is not to come any more.
+        """
+        with self._semaphore:
+            done = migration.changing({MoveStatus.PRE_MIGRATING}, status=MoveStatus.DONE)
+            instance.save(
+                host=self._host,
+                node=self._host,
+                task_state=None,
+                expected_task_state={Task.REBUILD_SPAWNING},
+                also=self._counted(done, ending, count(migration.source_compute)),
+                **changes,
+            )
+
+    def fail_evacuation(self, instance: Instance, migration: Migration, ending: Step) -> None:
+        """Leave an instance in ERROR on its own host, which is down.
+
+        Raises:
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it is not here to fail.
+        """
+        with self._semaphore:
+            failed = migration.changing({MoveStatus.PRE_MIGRATING}, status=MoveStatus.FAILED)
+            instance.save(
+                vm_state=Vm.ERROR,
+                task_state=None,
+                expected_task_state={Task.REBUILD_BLOCK_DEVICE_MAPPING, Task.REBUILD_SPAWNING},
+                also=self._counted(failed, ending),
             )
 
     def end_move(self, migration: Migration, status: MoveStatus) -> None:
@@ -159,8 +223,31 @@ class ResourceTracker:
 
     def update_available_resource(self) -> None:
         """Count anew what is used, and tell placement what there is; the periodic task."""
-        self.update()
+        with self._semaphore:
+            while not self._count_step_by_step():
+                LOG.info("%s was counted by somebody else meanwhile", self._host)
         allocations.register_host(self._host, allocations.resources(**_inventory()))
+
+    def _count_step_by_step(self) -> bool:
+        """Read instances, then moves, and write down what they use; False if that has changed.
+
+        Nothing is held meanwhile but the semaphore.
+        """
+        with databases.cell(self._cell).read() as connection:
+            before = generation(connection, self._host)
+        used = self.load_instances() + self.load_migrations()
+        with databases.cell(self._cell).transaction() as connection:
+            return write_if(connection, self._host, used, before)
+
+    def load_instances(self) -> Counter[str]:
+        """Read what the instances of this host use."""
+        with databases.cell(self._cell).read() as connection:
+            return of_instances(connection, self._host)
+
+    def load_migrations(self) -> Counter[str]:
+        """Read what moves in progress use here beside them."""
+        with databases.cell(self._cell).read() as connection:
+            return of_moves(connection, self._host)
 
     def _counted(self, *steps: Step) -> Step:
         return together(*steps, count(self._host))

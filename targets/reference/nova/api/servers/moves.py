@@ -48,7 +48,7 @@ def resize(_: Request, server: str, asked: ResizeSchema) -> None:
         raise HttpError(400, "When resizing, instances must change flavor!")
     if wanted.disk < instance.disk:
         raise HttpError(400, "Resize to a smaller disk is not possible.")
-    with _refused("resize", instance):
+    with refused("resize", instance):
         moves.begin(instance, MoveType.RESIZE, new)
 
 
@@ -60,7 +60,7 @@ def migrate(request: Request, server: str, _: None) -> None:
     instance = in_state(server, MOVABLE, "migrate")
     if host == instance.host:
         raise HttpError(400, "The target host can't be the same one.")
-    with _refused("migrate", instance):
+    with refused("migrate", instance):
         moves.begin(instance, MoveType.MIGRATION, flavor_of(instance), host)
 
 
@@ -76,7 +76,7 @@ def resume_resize(instance: Instance) -> None:
 def confirm_resize(_: Request, server: str, asked: None) -> Reply:
     """Have a resized server stay where and what it is."""
     instance, migration = _resized(server, "confirmResize")
-    with _refused("confirmResize", instance):
+    with refused("confirmResize", instance):
         moves.confirm(instance, migration)
     return Reply(204)
 
@@ -93,7 +93,7 @@ def resume_confirm_resize(instance: Instance) -> None:
 def revert_resize(_: Request, server: str, asked: None) -> None:
     """Have a resized server go back to where and what it was."""
     instance, migration = _resized(server, "revertResize")
-    with _refused("revertResize", instance):
+    with refused("revertResize", instance):
         moves.revert(instance, migration)
 
 
@@ -114,7 +114,7 @@ def _resized(server: str, name: str) -> tuple[Instance, Migration]:
 
 
 @contextmanager
-def _refused(name: str, instance: Instance) -> Iterator[None]:
+def refused(name: str, instance: Instance) -> Iterator[None]:
     """Tell the client when something else is being done with the server, or it is gone.
 
     Raises:

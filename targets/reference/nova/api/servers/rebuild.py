@@ -9,7 +9,8 @@ from targets.reference.nova import images
 from targets.reference.nova.api.servers import views
 from targets.reference.nova.api.servers.actions import action, begin, in_state, resumes
 from targets.reference.nova.instance import Instance
-from targets.reference.nova.rpc import ComputeRpc
+from targets.reference.nova.migration import Migration
+from targets.reference.nova.rpc import ComputeRpc, ConductorRpc
 from targets.reference.nova.states import Task, Vm
 from targets.reference.schema import Schema
 from targets.reference.web import HttpError, Reply, Request
@@ -48,5 +49,9 @@ def rebuild(request: Request, server: str, asked: RebuildSchema) -> Reply:
 
 @resumes(Task.REBUILDING)
 def resume_rebuild(instance: Instance) -> None:
-    """Ask for it again."""
-    ComputeRpc.rebuild(instance)
+    """Ask for it again; an evacuation is said by its migration."""
+    migration = Migration.of_instance(instance.cell, instance.uuid)
+    if migration:
+        ConductorRpc.evacuate_server(instance.cell, migration.uuid)
+    else:
+        ComputeRpc.rebuild(instance)
