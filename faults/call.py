@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar
 
@@ -36,22 +37,25 @@ class OnCall(Fault):
 def _is_exception(name: str) -> str:
     """Make sure of what can be known before there is a service."""
     module, colon, path = name.rpartition(":")
-    if colon:
-        if not module or not path.isidentifier():
-            raise ValueError(f"`{name}` is not of the form `module:Class`")
-    elif name not in _BUILTINS:
+    if not colon and name not in _BUILTINS:
         raise ValueError(
             f"`{name}` is no exception that can be raised; {nearest(name, _BUILTINS)};"
             " one of a module is `module:Class`"
         )
+    if colon and not (module and path.isidentifier()):
+        raise ValueError(f"`{name}` is not of the form `module:Class`")
+    # Nothing is imported for it; what the standard library has is the same in every service.
+    known = sys.modules.get(module) if module in sys.stdlib_module_names else None
+    if known is not None and not _can_be_raised(getattr(known, path, None)):
+        raise ValueError(f"`{name}` is no exception that can be raised")
     return name
 
 
-_BUILTINS = [
-    name
-    for name, found in vars(builtins).items()
-    if isinstance(found, type) and issubclass(found, Exception)
-]
+def _can_be_raised(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Exception)
+
+
+_BUILTINS = [name for name, found in vars(builtins).items() if _can_be_raised(found)]
 ExceptionName = Annotated[str, AfterValidator(_is_exception)]
 
 

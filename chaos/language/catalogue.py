@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +98,8 @@ def shadowing() -> str:
 def _blaming(target: str) -> Iterator[None]:
     """Make of what a target of the user's own raises one message that says where it did."""
     try:
-        yield
+        with _ending_raises("abort"), _ending_raises("_exit"):
+            yield
     except ChaosError:
         raise
     except SystemExit as error:
@@ -106,6 +108,25 @@ def _blaming(target: str) -> Iterator[None]:
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise CatalogueError(f"the target `{target}` is broken: {_where(error)}{what}") from error
+
+
+@contextmanager
+def _ending_raises(name: str) -> Iterator[None]:
+    """Have a function of ``os`` that ends the process at once raise SystemExit meanwhile."""
+    process, ends = os.getpid(), getattr(os, name)
+    is_meanwhile = True
+
+    def end(*status: int) -> None:
+        if is_meanwhile and os.getpid() == process:  # not in what was forked from it
+            raise SystemExit(*status)
+        ends(*status)
+
+    setattr(os, name, end)
+    try:
+        yield
+    finally:
+        is_meanwhile = False
+        setattr(os, name, ends)
 
 
 def _where(error: BaseException) -> str:

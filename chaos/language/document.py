@@ -202,7 +202,7 @@ class _Reader:
             case "str" | "timestamp":
                 return self._text(node)
             case "int" | "float" | "bool" | "null" as kind:
-                if sum(map(str.isdigit, node.value)) > MOST_DIGITS:
+                if sum(map(str.isalnum, node.value)) > MOST_DIGITS:  # hexadecimal ones too
                     raise self._wrong(node, f"a number of more than {MOST_DIGITS} digits")
                 try:
                     value = self.yaml.constructor.construct_object(node)

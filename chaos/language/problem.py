@@ -108,7 +108,8 @@ def _sentence(
 
 
 def _wants(item: Mapping[str, Any]) -> str:
-    return _SHAPES.get(item["type"]) or str(item["msg"]).replace("Input should be", "must be", 1)
+    told = str(item["msg"]).removeprefix("Value error, ")  # of a validator of our own
+    return _SHAPES.get(item["type"]) or told.replace("Input should be", "must be", 1)
 
 
 _SHAPES = {

@@ -30,6 +30,7 @@ PLAN = "plan: x\nduring: [%s]\ninject: [{at: before build.start, do: crash}]\n"
         ("plan: x\na: " + "[" * 100_000, "2: not valid YAML: deeper than 50 levels"),
         ("plan: x\na: [" + "b," * 50_000 + "]", "2: not valid YAML: more than 50000 values"),
         ("plan: x\na: " + "9" * 51, "2: not valid YAML: a number of more than 50 digits"),
+        ("plan: x\na: 0x" + "f" * 5_000, "2: not valid YAML: a number of more than 50 digits"),
         ("plan: x\na: 0." + "9" * 5_000, "2: not valid YAML: a number of more than 50 digits"),
         ("plan: x\na: !!int '" + "9" * 5_000 + "'", "2: not valid YAML: a number of more than 50"),
         ("plan: x\na: .inf", "2: not valid YAML: `.inf` is no finite number"),
