@@ -182,10 +182,13 @@ class LocalService:
         # What it does may be seen before it is heard that it runs.
         self._wait_for(lambda: self._pid is not None or self._state is ServiceState.DEAD, end)
         while self._state is ServiceState.STARTING and (left := end - time.monotonic()) > 0:
-            self._seen = look(left)
-            if not self._seen:
+            seen = look(left)
+            if not seen:
                 self._ready()
                 return
+            # A look that the end cut short tells less than the one before it.
+            if not self._seen or time.monotonic() < end:
+                self._seen = seen
             self.wait_dead(min(left, self.limits.poll_s))
 
     # ------------------------------------------------------------------ what is heard of it

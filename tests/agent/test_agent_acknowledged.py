@@ -311,7 +311,7 @@ def test_a_disarm_loses_no_strike_and_allows_none_after_it(
     service: Service, controller: Controller, told: list[Hit], asked: bool
 ) -> None:
     """As many calls are struck as there are hits, though four threads call all the time."""
-    for _ in range(15):
+    for _ in range(6):
         told.clear()
         arm = controller.arm(
             point("plain"), When.BEFORE, Action.answer("x"), times=10**9 if asked else None

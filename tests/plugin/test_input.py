@@ -12,6 +12,7 @@ import pytest
 
 from chaos.terminal import plain, shown
 from tests.conftest import LEDGER
+from tests.plugin.conftest import QUICKLY
 from tests.plugin.test_cli import PLAN, ROOT, chaos
 
 SYSTEM = "from tests.ledger.ledger import *\n"
@@ -82,7 +83,8 @@ def test_a_target_file_stands_beside_the_plan_that_names_it(apart: Path, tmp_pat
 
 def test_a_target_file_stands_beside_the_plan_under_pytest_too(apart: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--chaos-no-bugs", "plans"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *QUICKLY.split(),
+         "--chaos-no-bugs", "plans"],
         cwd=tmp_path, env={**environment(), "PYTHONPATH": str(ROOT)}, capture_output=True,
         text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -133,7 +135,9 @@ def test_output_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("blocks", [20, 100], ids=["at once", "later"])
 @pytest.mark.parametrize(
-    "command", ["chaos run", "pytest -p no:cacheprovider --chaos-no-bugs"], ids=["chaos", "pytest"]
+    "command",
+    ["chaos run", f"pytest {QUICKLY} -p no:cacheprovider --chaos-no-bugs"],
+    ids=["chaos", "pytest"],
 )
 def test_results_that_find_no_room_are_one_message(
     tmp_path: Path, command: str, blocks: int

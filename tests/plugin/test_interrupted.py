@@ -16,6 +16,7 @@ import pytest
 from chaos.errors import ChaosError
 from chaos.journal import Journal
 from tests.conftest import LEDGER
+from tests.plugin.conftest import QUICKLY
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60.0
@@ -33,7 +34,7 @@ inject:
 """
 HELD = PLAN.replace("first", "second").replace("do: crash", "do: {pause: {until: transfer}}")
 CHAOS = ("-m", "chaos", "run", "plans.plan.yaml")
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "plans.plan.yaml")
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", *QUICKLY.split(), "plans.plan.yaml")
 WORKERS = (*PYTEST, "-n", "1")
 
 
@@ -126,8 +127,11 @@ def test_a_run_that_is_told_to_end_reports_what_ran(project: Path) -> None:
     assert "interrupted: 1 of 2 cases were run to their end" in said.replace("\n", " ")
 
 
-@pytest.mark.parametrize("first", [CHAOS, PYTEST, WORKERS], ids=["chaos", "pytest", "workers"])
-@pytest.mark.parametrize("second", [CHAOS, WORKERS], ids=["chaos", "workers"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(CHAOS, WORKERS), (PYTEST, CHAOS), (WORKERS, WORKERS)],
+    ids=["chaos-workers", "pytest-chaos", "workers-workers"],
+)
 def test_a_second_run_in_the_same_results_folder_is_refused(
     project: Path, first: tuple[str, ...], second: tuple[str, ...]
 ) -> None:

@@ -233,13 +233,13 @@ def test_killed_in_the_middle_of_a_plan_it_leaves_nothing(
         cwd=project.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         try:
-            _wait_until(lambda: any(map(_is_held, results.glob("*.sqlite"))), 20)
+            _wait_until(lambda: any(map(_is_held, results.glob("*.sqlite"))), 60)
             run_dirs = _run_dirs(process.pid)
             label = run_dirs[0].name.removeprefix("chaos-").rpartition("-")[0]
             assert list(procfs.labelled(label))
         finally:
             os.kill(process.pid, signal.SIGKILL)
-    _wait_until(lambda: not list(procfs.labelled(label)) and not run_dirs[0].exists(), 5)
+    _wait_until(lambda: not list(procfs.labelled(label)) and not run_dirs[0].exists(), 60)
     project.makefile(".plan.yaml", held=PLAN)
     project.runpytest_subprocess().assert_outcomes(passed=2)
 

@@ -131,21 +131,23 @@ def is_never_up(target: Programs, service: Service) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "ready", "said"),
+    ("behaviour", "limit_s", "ready", "said"),
     [
-        ("is_silent", Listening("one"), r"a listener on port `one`; last seen: .*refused"),
-        ("is_silent", HttpOk("one", "/up"), r"a 2xx to GET /up on port `one`.*refused"),
-        ("gets_healthy", HttpOk("one", "/no"), r"; last seen: 404 Not Found"),
-        ("is_silent", LogLine("^up$"), r"a line of its log with '\^up\$'; last seen: no line"),
-        ("is_silent", Asked(is_never_up), r"a yes of is_never_up.*\('programs: one has"),
+        ("is_silent", 0.2, Listening("one"), r"a listener on port `one`; last seen: .*refused"),
+        ("is_silent", 0.2, HttpOk("one", "/up"), r"a 2xx to GET /up on port `one`.*refused"),
+        ("gets_healthy", 3, HttpOk("one", "/no"), r"; last seen: 404 Not Found"),
+        ("is_silent", 0.2, LogLine("^up$"), r"a line of its log with '\^up\$'.*: no line"),
+        ("is_silent", 0.2, Asked(is_never_up), r"a yes of is_never_up.*\('programs: one has"),
     ],
 )
 def test_what_was_waited_for_and_seen_last_is_said(
-    start: Start, behaviour: str, ready: Readiness, said: str
+    start: Start, behaviour: str, limit_s: float, ready: Readiness, said: str
 ) -> None:
-    service = forked("one", behaviour, ready=ready, start_s=0.8, environment={"PORT": "{port:one}"})
+    environment = {"PORT": "{port:one}"}
+    service = forked("one", behaviour, ready=ready, start_s=limit_s, environment=environment)
+    told = rf"one was not ready after {limit_s} s\. Waited for .*{said}"
 
-    with pytest.raises(NotReady, match=rf"one was not ready after 0.8 s\. Waited for .*{said}"):
+    with pytest.raises(NotReady, match=told):
         start(Programs(service))
 
 

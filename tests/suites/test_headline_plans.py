@@ -18,19 +18,24 @@ from chaos.verdict import Verdict
 CELLS = "suites.cells:target"
 SUITES = Path(__file__).parents[2] / "suites"
 SOURCES = [source for path in find([SUITES]) for source in load(path)]
-CASES = [case for source in SOURCES if source.plan.target != CELLS for case in cases(source)]
 
 
-def _of_two_cells() -> Iterator[Case]:
-    """Of the plans with two cells: each that is by itself, and one case of each matrix."""
+def representatives(of_cells: bool) -> Iterator[Case]:
+    """Each plan that is by itself, and of each matrix one case for each thing that it expects.
+
+    `make suites` runs them all.
+    """
     seen = set()
     for source in SOURCES:
-        if source.plan.target == CELLS and source.plan.name not in seen:
-            seen.add(source.plan.name)
-            yield from cases(source)
+        if (source.plan.target == CELLS) == of_cells:
+            for case in cases(source):
+                kind = (case.plan.name, case.bug, case.plan.bugs.get(case.bug))
+                if kind not in seen:
+                    seen.add(kind)
+                    yield case
 
 
-CASES_OF_CELLS = list(_of_two_cells())
+CASES, CASES_OF_CELLS = (list(representatives(of_cells)) for of_cells in (False, True))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +87,12 @@ def test_every_bug_switch_is_caught_by_some_plan() -> None:
     assert {case.bug for case in CASES + CASES_OF_CELLS} - {""} == set(
         vocabulary("reference").target.bugs
     )
+
+
+def test_every_case_of_a_matrix_has_the_words_of_its_target() -> None:
+    for source in SOURCES:
+        for case in cases(source):
+            case.bind(source.words("reference" if source.plan.target != CELLS else CELLS))
 
 
 def test_every_plan_has_a_name_of_its_own() -> None:

@@ -153,7 +153,7 @@ def test_a_sweep_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
         finally:
             sweep.send_signal(signal.SIGKILL)
     _wait(lambda: not _marked(mark))
-    _wait(lambda: not list(temporary.glob("chaos-run-*")))
+    _wait(lambda: not list(temporary.iterdir()))
 
 
 def _marked(mark: str) -> list[str]:
