@@ -280,7 +280,7 @@ class Journal:
                     target=self._write_late, name="journal", daemon=True
                 )
                 self._writer.start()
-            else:
+            elif len(self._due) == 1:  # otherwise it is about to write, and a wake-up costs
                 self._told.notify_all()
 
     def _write_late(self) -> None:
