@@ -3,87 +3,126 @@
 The service answers on a Unix socket in its run directory, where nobody else gets in. A question is
 one line, the seconds that it may take; the answer is one line of JSON: how many requests were
 ``served``, and which are ``active``: as soon as there are none, or at the end of that time.
+
+A request is in flight from the moment when the kernel has its first byte, before any of our code
+has seen it, until its answer is written.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import select
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from targets.reference.config import Config
 
-_TURNS = 6
-"""In so many turns of the event loop a connection that was waiting is accepted, read and served."""
+_UNREAD = "a request that was not read yet"
+_RECEIVED_BYTES = 1 << 16
 
 
 class Quiet:
-    """Counts the requests of one service. Touched by the event loop's thread only."""
+    """Counts what is in flight on the connections of one service."""
 
     def __init__(self) -> None:
-        self._active: dict[object, str] = {}
+        self._changed = threading.Condition()
+        self._accept: Callable[[], None] = lambda: None
+        self._open = select.poll()
+        self._active: dict[int, str] = {}
+        """By the connection's file descriptor."""
         self._served = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._answering: set[asyncio.Task[None]] = set()
+        self.connections = 0
+        """How many are open."""
 
-    @contextmanager
-    def serving(self, what: str) -> Iterator[None]:
-        """Count a request for the length of the block."""
-        key = object()
-        self._active[key] = what
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._served += 1
-            del self._active[key]
-            if not self._active:
-                self._idle.set()
+    # ------------------------------------------------------------------ the service's side
 
-    async def listen(self, config: Config) -> None:
-        """Answer from now on, until the loop ends."""
+    def accepting(self, accept: Callable[[], None]) -> None:
+        """Have ``accept`` take in who waits to be; it is called by whoever asks, too."""
+        self._accept = accept
+
+    def accept(self) -> None:
+        """Take in who waits to be."""
+        with self._changed:
+            self._accept()
+
+    def opened(self, connection: socket.socket) -> None:
+        """There is a new connection; to be called by what :meth:`accepting` was told of."""
+        self._open.register(connection, select.POLLIN)
+        self.connections += 1
+
+    def closing(self, connection: socket.socket) -> None:
+        """It is about to be closed."""
+        with self._changed:
+            self._open.unregister(connection)
+            self.connections -= 1
+            self._active.pop(connection.fileno(), None)
+            self._changed.notify_all()
+
+    def receive(self, connection: socket.socket) -> bytes:
+        """Wait for more on it, and return that; it is in flight from here on. Empty at its end.
+
+        Raises:
+            OSError: it was cut.
+        """
+        connection.recv(1, socket.MSG_PEEK)
+        # Without a moment in which the request is neither unread nor in flight.
+        with self._changed:
+            data = connection.recv(_RECEIVED_BYTES)
+            self._active.setdefault(connection.fileno(), _UNREAD)
+        return data
+
+    def serving(self, connection: socket.socket, what: str) -> None:
+        """What came on it is this request."""
+        self._active[connection.fileno()] = what
+
+    def served(self, connection: socket.socket, requests: int, *, all_of_them: bool) -> None:
+        """So many requests were answered on it; ``all_of_them``: nothing more is in flight."""
+        with self._changed:
+            self._served += requests
+            if all_of_them:
+                del self._active[connection.fileno()]
+                self._changed.notify_all()
+
+    # ------------------------------------------------------------------ who asks
+
+    def wait(self, deadline_s: float) -> tuple[int, list[str]]:
+        """How many requests were served, and which are in flight after at most so many seconds."""
+        until = time.monotonic() + deadline_s
+        with self._changed:
+            # It is told what was seen: the next request may have come since.
+            while (found := self._in_flight()) and (left_s := until - time.monotonic()) > 0:
+                self._changed.wait(left_s)
+            return self._served, found
+
+    def _in_flight(self) -> list[str]:
+        self._accept()
+        active = list(self._active.values())
+        unread = [fd for fd, _ in self._open.poll(0) if fd not in self._active]
+        return active + [_UNREAD] * len(unread)
+
+    def listen(self, config: Config) -> None:
+        """Answer from now on, in threads of its own."""
         listener = bound(quiet_path(config.run_dir, config.service))
-        await asyncio.get_running_loop().create_unix_server(lambda: _Asked(self), sock=listener)
+        threading.Thread(target=self._welcome, args=[listener], name="quiet", daemon=True).start()
 
-    def ask(self, transport: asyncio.WriteTransport, deadline_s: float) -> None:
-        """Answer a question through its connection."""
-        task = asyncio.get_running_loop().create_task(self._answer(transport, deadline_s))
-        self._answering.add(task)  # the loop itself keeps no tasks alive
-        task.add_done_callback(self._answering.discard)
+    def _welcome(self, listener: socket.socket) -> None:
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(
+                target=self._answer, args=[connection], name="quiet", daemon=True
+            ).start()
 
-    async def _answer(self, transport: asyncio.WriteTransport, deadline_s: float) -> None:
-        for _ in range(_TURNS):  # whoever came before the question counts
-            await asyncio.sleep(0)
-        if self._active:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(deadline_s):
-                    # The next request may have come between the event and this task's turn.
-                    while self._active:
-                        await self._idle.wait()
-        answer = {"served": self._served, "active": list(self._active.values())}
-        transport.write(json.dumps(answer).encode() + b"\n")
-
-
-class _Asked(asyncio.Protocol):
-    """One connection of somebody who asks."""
-
-    def __init__(self, quiet: Quiet) -> None:
-        self._quiet = quiet
-        self._received = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        *questions, self._received = (self._received + data).split(b"\n")
-        for deadline_s in map(float, questions):
-            self._quiet.ask(self._transport, deadline_s)
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("r") as questions, suppress(OSError):
+            for question in questions:
+                served, active = self.wait(float(question))
+                answer = {"served": served, "active": active}
+                connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def quiet_path(run_dir: Path, service: str) -> Path:

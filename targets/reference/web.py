@@ -1,4 +1,4 @@
-"""The HTTP side of a service: routes to plain functions, each run in a thread of its own.
+"""The HTTP side of a service: routes to plain functions, each run in its connection's thread.
 
 A handler takes a :class:`Request` and returns a dict (200), a :class:`Reply`, or None (204); it
 runs with the caller's :mod:`context <targets.reference.context>` current. It is synchronous and has
@@ -7,34 +7,28 @@ its thread to itself, so a request that is held at some point holds nothing but 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import socket
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.datastructures import Headers, QueryParams
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.datastructures import QueryParams
 
 from targets.reference import context, tokens
 from targets.reference.config import Config
 from targets.reference.context import RequestContext
+from targets.reference.http_server import MAX_BODY_BYTES, Answer, Asked, HttpServer
 from targets.reference.quiet import Quiet
 
 LOG = logging.getLogger(__name__)
-MAX_BODY_BYTES = 1 << 20
 BINARY = "application/octet-stream"
-THREADS = 128
 
 
 class HttpError(Exception):
@@ -55,6 +49,7 @@ def not_found(what: str, key: str, code: str = "") -> HttpError:
     return HttpError(404, f"{what} {key} could not be found.", code)
 
 
+Headers = Mapping[str, str]
 ErrorBody = Callable[[HttpError], dict[str, Any]]
 
 _FAULT_NAMES = {
@@ -82,7 +77,8 @@ class Request:
     """What a client asked.
 
     ``base`` is this service's URL as the client knows it, without a trailing slash; ``path`` holds
-    the route's parameters, ``body`` the parsed JSON, or the bytes of what says that it is no text.
+    the route's parameters, ``headers`` have names in lower case, ``body`` is the parsed JSON, or
+    the bytes of what says that it is no text.
     """
 
     method: str
@@ -116,10 +112,20 @@ class Reply:
 Handler = Callable[[Request], Reply | dict[str, Any] | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What serves a method of a path; ``path`` is as it was written, ``pattern`` matches it."""
+
+    method: str
+    path: str
+    pattern: re.Pattern[str]
+    public: bool
+    allowed: Callable[[], None]
+    handler: Handler
+
+
 class Api:
     """The routes of one service, filled by decorating handlers.
-
-    ``quiet`` counts the requests that are being served.
 
     ``error_body`` gives errors the service's own shape; ``headers`` go along with every answer, as
     the microversion does.
@@ -132,9 +138,8 @@ class Api:
     ) -> None:
         self.error_body = error_body
         self._headers = headers
-        self.quiet = Quiet()
-        self._routes: list[Route] = []
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._routes: dict[int, list[Route]] = {}
+        """By the number of slashes in the path: a request is compared with few of them."""
 
     def route(
         self,
@@ -148,60 +153,57 @@ class Api:
 
         ``allowed`` is called first, on behalf of who asks: it raises what refuses him.
         """
+        parts = (re.escape(part) for part in path.split("/"))
+        pattern = re.compile("/".join(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", p) for p in parts))
 
         def register(handler: Handler) -> Handler:
-            async def endpoint(http: HttpRequest) -> Response:
-                with self.quiet.serving(f"{http.method} {http.url.path}"):
-                    raw = await _body(http)
-                    return await asyncio.get_running_loop().run_in_executor(
-                        self._threads, self._serve, handler, public, allowed, http, raw
-                    )
-
-            self._routes.append(Route(path, endpoint, methods=[method]))
+            route = Route(method, path, pattern, public, allowed, handler)
+            self._routes.setdefault(path.count("/"), []).append(route)
             return handler
 
         return register
 
-    def application(self) -> Starlette:
-        """Return the ASGI application."""
+    @property
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [route for routes in self._routes.values() for route in routes]
 
-        async def unmatched(_: HttpRequest, error: Exception) -> Response:
-            status = getattr(error, "status_code", 500)
-            return self._error(HttpError(status, HTTPStatus(status).phrase))
+    def respond(self, asked: Asked) -> Answer:
+        """Have a request served by its route."""
+        method = "GET" if asked.method == "HEAD" else asked.method
+        wrong = HTTPStatus.NOT_FOUND
+        for route in self._routes.get(asked.path.count("/"), ()):
+            found = route.pattern.fullmatch(asked.path)
+            if found is not None:
+                if route.method in (method, asked.method):
+                    return self._serve(route, asked, found.groupdict())
+                wrong = HTTPStatus.METHOD_NOT_ALLOWED
+        return self._error(HttpError(wrong, wrong.phrase))
 
-        return Starlette(routes=self._routes, exception_handlers={404: unmatched, 405: unmatched})
-
-    def _serve(
-        self,
-        handler: Handler,
-        public: bool,
-        allowed: Callable[[], None],
-        http: HttpRequest,
-        raw: bytes | None,
-    ) -> Response:
-        headers = http.headers
+    def _serve(self, route: Route, asked: Asked, path: Mapping[str, str]) -> Answer:
+        headers = asked.headers
         request_id = headers.get("x-openstack-request-id") or context.new_request_id()
         with context.use(RequestContext(request_id)) as anonymous:
             try:
-                caller = anonymous if public else _authenticated(headers, request_id)
+                caller = anonymous if route.public else _authenticated(headers, request_id)
                 request = Request(
-                    http.method, str(http.base_url).rstrip("/"), http.path_params,
-                    http.query_params, headers, _parsed(raw, headers),
+                    asked.method, f"http://{headers.get('host', '')}", path,
+                    QueryParams(asked.query), headers, _parsed(asked.body, headers),
                 )  # fmt: skip
                 with context.use(caller):
-                    allowed()
-                    response = _response(handler(request))
+                    route.allowed()
+                    answer = _answer(route.handler(request))
             except HttpError as error:
-                response = self._error(error)
+                answer = self._error(error)
             except Exception:
-                LOG.exception("%s %s failed", http.method, http.url.path)
-                response = self._error(HttpError(500, "The request failed unexpectedly."))
-        response.headers.update(self._headers(headers))
-        response.headers["x-openstack-request-id"] = request_id
-        response.headers["x-compute-request-id"] = request_id
-        return response
+                LOG.exception("%s %s failed", asked.method, asked.path)
+                answer = self._error(HttpError(500, "The request failed unexpectedly."))
+        answer.headers.update(self._headers(headers))
+        answer.headers["x-openstack-request-id"] = request_id
+        answer.headers["x-compute-request-id"] = request_id
+        return answer
 
-    def _error(self, error: HttpError) -> Response:
+    def _error(self, error: HttpError) -> Answer:
         return _json(error.status, self.error_body(error))
 
 
@@ -214,19 +216,6 @@ def _authenticated(headers: Headers, request_id: str) -> RequestContext:
             401, f"The request you have made requires authentication: {error}"
         ) from None
     return RequestContext(request_id, token.project_id, token.user_id, encoded, token.roles)
-
-
-async def _body(http: HttpRequest) -> bytes | None:
-    """Return the body; None as soon as it is known to be too long, however it is sent."""
-    length = http.headers.get("content-length", "0")
-    if not length.isdecimal() or len(length) > 10 or int(length) > MAX_BODY_BYTES:
-        return None
-    body = bytearray()
-    async for part in http.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return bytes(body)
 
 
 def _parsed(raw: bytes | None, headers: Headers) -> Any:
@@ -247,20 +236,23 @@ def _parsed(raw: bytes | None, headers: Headers) -> Any:
     return found
 
 
-def _response(answer: Reply | dict[str, Any] | None) -> Response:
-    if answer is None:
-        return Response(status_code=204)
-    if isinstance(answer, Reply):
-        return _json(answer.status, answer.body, answer.headers)
-    return _json(200, answer)
+def _answer(reply: Reply | dict[str, Any] | None) -> Answer:
+    if reply is None:
+        return Answer(204)
+    if isinstance(reply, Reply):
+        return _json(reply.status, reply.body, reply.headers)
+    return _json(200, reply)
 
 
-def _json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Response:
+def _json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
+    answer = Answer(status, headers={**(headers or {})})
     if isinstance(body, bytes):
-        return Response(body, status, headers=headers, media_type=BINARY)
-    content = None if body is None else json.dumps(body).encode()
-    media = None if body is None else "application/json"
-    return Response(content, status, headers=headers, media_type=media)
+        answer.headers["content-type"] = BINARY
+        return replace(answer, body=body)
+    if body is None:
+        return answer
+    answer.headers["content-type"] = "application/json"
+    return replace(answer, body=json.dumps(body).encode())
 
 
 def notify_ready() -> None:
@@ -274,46 +266,16 @@ def notify_ready() -> None:
         supervisor.sendto(b"READY=1", address)
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, settings: uvicorn.Config, api: Api, config: Config) -> None:
-        super().__init__(settings)
-        self._api = api
-        self._config = config
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        await self._api.quiet.listen(self._config)
-        notify_ready()
-
-    async def main_loop(self) -> None:
-        # uvicorn's own wakes ten times a second to look at a flag; an idle service shall be idle.
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await stop.wait()
-
-
 def serve(api: Api, config: Config) -> None:
     """Serve ``api`` on this service's port until SIGTERM; reports readiness once it accepts."""
-    # asyncio turns Nagle's algorithm off only for sockets that say they are TCP: without the
-    # protocol number a round trip takes 44 ms instead of 1 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((config.bind, config.port))
-    listener.listen(1024)
-    settings = uvicorn.Config(
-        api.application(),
-        loop="asyncio",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=3600,
-        timeout_graceful_shutdown=1,
-    )
-    _Server(settings, api, config).run(sockets=[listener])
+    listener = socket.create_server((config.bind, config.port), backlog=1024)
+    quiet = Quiet()
+    server = HttpServer(listener, quiet, api.respond)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server.start()
+    quiet.listen(config)
+    notify_ready()
+    stop.wait()
+    server.stop()

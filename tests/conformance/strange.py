@@ -52,10 +52,9 @@ def routes() -> list[Route]:
         "api": compute.api(),
     }
     return [
-        Route(service, method, route.path)
+        Route(service, route.method, route.path)
         for service, api in apis.items()
-        for route in api._routes
-        for method in sorted((route.methods or set()) - {"HEAD"})
+        for route in api.routes
         if not route.path.startswith("/-/")
     ]
 

@@ -6,12 +6,10 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
-from starlette.datastructures import Headers
-
 from targets.reference import config, context
 from targets.reference.database import open_database
 from targets.reference.placement.store import METADATA, Claim, Placement
-from targets.reference.web import Api, HttpError, Request, serve
+from targets.reference.web import Api, Headers, HttpError, Request, serve
 
 MAX_MICROVERSION = "1.39"
 

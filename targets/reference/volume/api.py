@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.datastructures import Headers
-
 from targets.reference import config, context
 from targets.reference.client import NotFound, ServiceClient, Unreachable
 from targets.reference.database import open_database
@@ -14,7 +12,7 @@ from targets.reference.schema import read, read_body
 from targets.reference.volume import schemas
 from targets.reference.volume.store import DEFAULT_TYPE, METADATA, TYPES, Volumes
 from targets.reference.volume.types import Types
-from targets.reference.web import Api, HttpError, Reply, Request, not_found, serve
+from targets.reference.web import Api, Headers, HttpError, Reply, Request, not_found, serve
 
 MAX_MICROVERSION = "3.71"
 POLICY_REFUSAL = "Policy doesn't allow {} to be performed."

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
-
-from targets.reference.web import HttpError, Request
+from targets.reference.web import Headers, HttpError, Request
 
 OLDEST, LATEST = 1, 96
 """The N of 2.1 and of the latest microversion."""
