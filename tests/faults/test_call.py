@@ -273,7 +273,6 @@ def test_a_fault_of_a_call_needs_one(tiny: Running, word: str) -> None:
         ("KeyboardInterrupt", "`KeyboardInterrupt` is no exception that can be raised"),
         ("print", "`print` is no exception that can be raised"),
         ("builtins:SystemExit", "`builtins:SystemExit` is no exception that can be raised"),
-        ("os:getcwd", "`os:getcwd` is no exception that can be raised"),
         ("int", "`int` is no exception that can be raised"),
         ("OSEror", "`OSEror` is no exception that can be raised; did you mean `OSError`"),
         ("json.JSONDecodeError", "one of a module is `module:Class`"),
