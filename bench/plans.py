@@ -23,6 +23,12 @@ from chaos.journal import Journal
 from chaos.language.loader import find, load
 
 SUITES = Path(__file__).parents[1] / "suites"
+HEADLINE = [
+    SUITES / "delete_while_booting" / "delete-before-compute-claims.plan.yaml",
+    SUITES / "restart_recovery" / "kill-compute-mid-reboot.plan.yaml",
+    SUITES / "volume_detach" / "delay-bdm-deletion.plan.yaml",
+]
+RACE = SUITES / "delete_while_booting" / "race-two-deletes.plan.yaml"
 
 
 def durations_ms(
@@ -81,16 +87,24 @@ def plans_per_second(target: str, plans: Sequence[Path], runs: int, workers: int
 @click.option("--runs", default=20, show_default=True)
 @click.option("--workers", default=2, show_default=True)
 def main(plans: Sequence[Path], target: str, runs: int, workers: int) -> None:
-    chosen = list(plans) or [SUITES]
+    """Measure PLANs; without any, the headline plans and, by itself, the headline race."""
+    chosen = list(plans) or [*HEADLINE, RACE]
     table = Table("plan", "runs", "median ms", "p90 ms", "max ms", title=f"{target}, warm")
-    for name, taken in durations_ms(target, chosen, runs).items():
+    console = Console()
+    with console.status("one by one ..."):
+        measured = durations_ms(target, chosen, runs)
+    for name, taken in measured.items():
         taken.sort()
         figures = (statistics.median(taken), taken[int(len(taken) * 0.9)], taken[-1])
         table.add_row(name, str(len(taken)), *(f"{figure:.0f}" for figure in figures))
-    console = Console()
     console.print(table)
-    rate = plans_per_second(target, chosen, max(1, runs // 4), workers)
-    console.print(f"{rate:.1f} plans a second on {workers} workers")
+    together = (
+        {"plans": list(plans)} if plans else {"plans": HEADLINE, "orders of the race": [RACE]}
+    )
+    for what, these in together.items():
+        with console.status(f"{what}, on {workers} workers ..."):
+            rate = plans_per_second(target, these, runs, workers)
+        console.print(f"{rate:.1f} {what} a second on {workers} workers")
 
 
 if __name__ == "__main__":
