@@ -11,13 +11,25 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    MetaData,
+    Select,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    select,
+)
 from sqlalchemy.engine import make_url
 
 from targets.reference import config
@@ -76,6 +88,26 @@ def open_database(name: str, metadata: MetaData) -> Database:
     database = Database(config.current().database_url(name))
     database.create(metadata)
     return database
+
+
+def matching(
+    table: Table, equal: Mapping[str, object], *order: str
+) -> tuple[Select[Any], dict[str, object]]:
+    """Return a query for the rows whose columns have these values, and its parameters.
+
+    The query is made once for each kind of question: to make it takes longer than to run it.
+    """
+    given = {name: value for name, value in equal.items() if value is not None}
+    return _matching(table, tuple(equal), tuple(given), order), given
+
+
+@cache
+def _matching(
+    table: Table, names: tuple[str, ...], given: tuple[str, ...], order: tuple[str, ...]
+) -> Select[Any]:
+    column = table.c
+    conditions = [column[n] == bindparam(n) if n in given else column[n].is_(None) for n in names]
+    return select(table).where(*conditions).order_by(*(column[name] for name in order))
 
 
 def _sqlite(url: URL) -> Engine:

@@ -19,7 +19,7 @@ from targets.reference import config, context, tokens
 from targets.reference.client import BadRequest, Conflict, NotFound, ServiceClient, Unreachable
 from targets.reference.config import ConfigError, from_environment
 from targets.reference.context import RequestContext
-from targets.reference.database import Database
+from targets.reference.database import Database, matching
 
 NEEDED = {
     "REFERENCE_SERVICE": "volume",
@@ -149,6 +149,20 @@ def test_a_reader_does_not_wait_for_a_writer(database: Any) -> None:
     with counter.transaction() as writer, counter.read() as reader:
         writer.execute(table.update().values(value=1))
         assert reader.scalar(sa.select(table.c.value)) == 0
+
+
+@pytest.mark.parametrize(
+    ("equal", "found"),
+    [({}, [None, 0, 1]), ({"value": 1}, [1]), ({"value": 0}, [0]), ({"value": None}, [None])],
+)
+def test_rows_are_found_by_what_their_columns_hold(
+    database: Any, equal: dict[str, object], found: list[int | None]
+) -> None:
+    counter, table = database
+    with counter.transaction() as connection:
+        connection.execute(table.insert(), [{"value": 1}, {"value": None}])
+    with counter.read() as connection:
+        assert list(connection.scalars(*matching(table, equal, "value"))) == found
 
 
 @pytest.mark.parametrize(

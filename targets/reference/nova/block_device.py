@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from targets.reference.database import matching
 from targets.reference.nova import databases
 from targets.reference.nova.instance import InstanceNotFound, Step
 from targets.reference.nova.states import Task
@@ -51,9 +52,9 @@ class BlockDevice:
     @staticmethod
     def find(cell: str, **equal: object) -> list[BlockDevice]:
         """Return the records whose columns have these values, in the order of their devices."""
-        query = sa.select(BLOCK_DEVICES).filter_by(**equal).order_by(BLOCK_DEVICES.c.device)
         with databases.cell(cell).read() as connection:
-            return [_from_row(cell, row) for row in connection.execute(query)]
+            rows = connection.execute(*matching(BLOCK_DEVICES, equal, "device"))
+            return [_from_row(cell, row) for row in rows]
 
     @staticmethod
     def get(cell: str, device_id: str) -> BlockDevice | None:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from targets.reference import context
-from targets.reference.database import utc_now
+from targets.reference.database import matching, utc_now
 from targets.reference.nova import databases
 from targets.reference.nova.attributes import Attributes, from_json
 from targets.reference.nova.tables import BUILD_REQUESTS, INSTANCE_MAPPINGS
@@ -53,10 +53,9 @@ class BuildRequest:
     @staticmethod
     def get(instance: str) -> BuildRequest | None:
         """Return the build request of an instance, None when there is none (any more)."""
-        query = sa.select(BUILD_REQUESTS.c.spec).filter_by(instance=instance)
         with databases.api().read() as connection:
-            spec = connection.scalar(query)
-        return _from_spec(spec) if spec is not None else None
+            row = connection.execute(*matching(BUILD_REQUESTS, {"instance": instance})).first()
+        return _from_spec(row.spec) if row is not None else None
 
     @staticmethod
     def find() -> list[BuildRequest]:

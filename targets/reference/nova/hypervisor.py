@@ -28,7 +28,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from targets.reference import config
-from targets.reference.database import Database, open_database
+from targets.reference.database import Database, matching, open_database
 from targets.reference.nova import process
 from targets.reference.web import Api, Handler, HttpError, Reply, Request, not_found, serve
 
@@ -67,8 +67,8 @@ class Guests:
     def find(self, **equal: str) -> list[dict[str, Any]]:
         """Return the guests whose columns have these values, with their disks."""
         with self._db.read() as connection:
-            rows = connection.execute(sa.select(GUESTS).filter_by(**equal)).all()
-            disks = connection.execute(sa.select(DISKS).order_by(DISKS.c.volume)).all()
+            rows = connection.execute(*matching(GUESTS, equal)).all()
+            disks = connection.execute(*matching(DISKS, {}, "volume")).all()
         return [
             {**row._mapping, "disks": [disk.volume for disk in disks if disk.guest == row.uuid]}
             for row in rows

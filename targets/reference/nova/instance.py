@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from targets.reference import context
-from targets.reference.database import utc_now
+from targets.reference.database import matching, utc_now
 from targets.reference.nova import databases
 from targets.reference.nova.action import InstanceAction
 from targets.reference.nova.attributes import Attributes, from_json
@@ -85,9 +85,9 @@ class Instance:
     @staticmethod
     def find(cell: str, **equal: object) -> list[Instance]:
         """Return the records whose columns have these values and that are not deleted."""
-        query = sa.select(INSTANCES).filter_by(deleted_at=None, **equal)
+        alive = {"deleted_at": None, **equal}
         with databases.cell(cell).read() as connection:
-            rows = connection.execute(query.order_by(INSTANCES.c.created_at))
+            rows = connection.execute(*matching(INSTANCES, alive, "created_at"))
             return [_from_row(cell, row) for row in rows]
 
     @staticmethod

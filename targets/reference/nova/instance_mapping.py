@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
+from targets.reference.database import matching
 from targets.reference.nova import databases
 from targets.reference.nova.tables import INSTANCE_MAPPINGS
 
@@ -33,7 +32,7 @@ class InstanceMapping:
     def find(**equal: object) -> list[InstanceMapping]:
         """Return the mappings whose columns have these values."""
         with databases.api().read() as connection:
-            rows = connection.execute(sa.select(INSTANCE_MAPPINGS).filter_by(**equal))
+            rows = connection.execute(*matching(INSTANCE_MAPPINGS, equal))
             return [InstanceMapping(**row._mapping) for row in rows]
 
     @staticmethod

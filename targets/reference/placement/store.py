@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from targets.reference.database import Database
+from targets.reference.database import Database, matching
 from targets.reference.web import HttpError
 
 METADATA = sa.MetaData()
@@ -77,9 +77,9 @@ class Placement:
 
     def providers(self, **equal: str) -> list[dict[str, Any]]:
         """Return the providers whose columns have these values."""
-        query = sa.select(PROVIDERS).filter_by(**equal).order_by(PROVIDERS.c.name)
         with self._db.read() as connection:
-            return [_provider_view(row) for row in connection.execute(query)]
+            rows = connection.execute(*matching(PROVIDERS, equal, "name"))
+            return [_provider_view(row) for row in rows]
 
     def provider(self, provider: str) -> dict[str, Any]:
         """Return one provider.
@@ -113,7 +113,7 @@ class Placement:
         """
         with self._db.transaction() as connection:
             _provider(connection, provider)
-            if connection.execute(sa.select(ALLOCATIONS).filter_by(provider=provider)).first():
+            if connection.execute(*matching(ALLOCATIONS, {"provider": provider})).first():
                 raise HttpError(409, f"Unable to delete resource provider {provider}: in use.")
             connection.execute(INVENTORIES.delete().filter_by(provider=provider))
             connection.execute(PROVIDERS.delete().filter_by(uuid=provider))
@@ -126,7 +126,7 @@ class Placement:
         """
         with self._db.read() as connection:
             generation = _provider(connection, provider).generation
-            rows = connection.execute(sa.select(INVENTORIES).filter_by(provider=provider)).all()
+            rows = connection.execute(*matching(INVENTORIES, {"provider": provider})).all()
         return {
             "resource_provider_generation": generation,
             "inventories": {row.resource_class: _inventory_view(row) for row in rows},
@@ -181,7 +181,7 @@ class Placement:
     def allocations(self, consumer: str) -> dict[str, Any]:
         """Return what a consumer holds, by provider; empty when there is no such consumer."""
         with self._db.read() as connection:
-            owner = connection.execute(sa.select(CONSUMERS).filter_by(uuid=consumer)).first()
+            owner = connection.execute(*matching(CONSUMERS, {"uuid": consumer})).first()
             rows = connection.execute(
                 sa.select(ALLOCATIONS, PROVIDERS.c.generation)
                 .join(PROVIDERS)
@@ -210,7 +210,7 @@ class Placement:
         """
         with self._db.read() as connection:
             row = _provider(connection, provider)
-            rows = connection.execute(sa.select(ALLOCATIONS).filter_by(provider=provider)).all()
+            rows = connection.execute(*matching(ALLOCATIONS, {"provider": provider})).all()
         held: dict[str, Any] = {}
         for allocation in rows:
             resources = held.setdefault(allocation.consumer, {"resources": {}})["resources"]
@@ -229,9 +229,7 @@ class Placement:
             touched = {
                 row.provider
                 for claim in claims
-                for row in connection.execute(
-                    sa.select(ALLOCATIONS).filter_by(consumer=claim.consumer)
-                )
+                for row in connection.execute(*matching(ALLOCATIONS, {"consumer": claim.consumer}))
             } | {provider for claim in claims for provider in claim.resources}
             for claim in claims:
                 _replace(connection, claim)
@@ -295,7 +293,7 @@ class Placement:
 
 
 def _provider(connection: sa.Connection, provider: str) -> sa.Row[Any]:
-    row = connection.execute(sa.select(PROVIDERS).filter_by(uuid=provider)).first()
+    row = connection.execute(*matching(PROVIDERS, {"uuid": provider})).first()
     if row is None:
         raise HttpError(404, f"No resource provider with uuid {provider} found.")
     return row
@@ -321,7 +319,7 @@ def _next_generation(connection: sa.Connection, providers: Iterable[str]) -> Non
 
 
 def _replace(connection: sa.Connection, claim: Claim) -> None:
-    owner = connection.execute(sa.select(CONSUMERS).filter_by(uuid=claim.consumer)).first()
+    owner = connection.execute(*matching(CONSUMERS, {"uuid": claim.consumer})).first()
     if (owner.generation if owner else None) != claim.generation:
         raise HttpError(409, "consumer generation conflict", CONCURRENT_UPDATE)
     connection.execute(ALLOCATIONS.delete().filter_by(consumer=claim.consumer))

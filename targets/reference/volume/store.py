@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from targets.reference import context
-from targets.reference.database import Database, utc_now
+from targets.reference.database import Database, matching, utc_now
 from targets.reference.policy import owns
 from targets.reference.web import HttpError, not_found
 
@@ -67,10 +67,9 @@ class Volumes:
 
     def find(self, **equal: object) -> list[dict[str, Any]]:
         """Return the volumes whose columns have these values."""
-        query = sa.select(VOLUMES).filter_by(**equal).order_by(VOLUMES.c.created_at, VOLUMES.c.id)
         with self._db.read() as connection:
-            rows = connection.execute(query).all()
-            attached = connection.execute(sa.select(ATTACHMENTS).filter_by(status="attached")).all()
+            rows = connection.execute(*matching(VOLUMES, equal, "created_at", "id")).all()
+            attached = connection.execute(*matching(ATTACHMENTS, {"status": "attached"})).all()
         return [_view(row, [a for a in attached if a.volume_id == row.id]) for row in rows]
 
     def get(self, volume_id: str) -> dict[str, Any]:
@@ -290,14 +289,14 @@ def _no_attachment(attachment_id: str) -> HttpError:
 
 
 def _volume(connection: sa.Connection, volume_id: str) -> sa.Row[Any]:
-    row = connection.execute(sa.select(VOLUMES).filter_by(id=volume_id)).first()
+    row = connection.execute(*matching(VOLUMES, {"id": volume_id})).first()
     if row is None or not owns(row.project_id):
         raise _no_volume(volume_id)
     return row
 
 
 def _attachment(connection: sa.Connection, attachment_id: str) -> sa.Row[Any]:
-    row = connection.execute(sa.select(ATTACHMENTS).filter_by(id=attachment_id)).first()
+    row = connection.execute(*matching(ATTACHMENTS, {"id": attachment_id})).first()
     if row is None:
         raise _no_attachment(attachment_id)
     _volume(connection, row.volume_id)
@@ -305,7 +304,7 @@ def _attachment(connection: sa.Connection, attachment_id: str) -> sa.Row[Any]:
 
 
 def _of_volume(connection: sa.Connection, volume_id: str) -> list[sa.Row[Any]]:
-    return list(connection.execute(sa.select(ATTACHMENTS).filter_by(volume_id=volume_id)))
+    return list(connection.execute(*matching(ATTACHMENTS, {"volume_id": volume_id})))
 
 
 def _set_status(connection: sa.Connection, volume_id: str, status: str) -> None:
