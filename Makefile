@@ -28,7 +28,7 @@ suites: $(READY) ## run every plan of suites/ there, in some minutes
 	@$(BIN)/chaos run suites
 
 test: $(READY) ## pass the framework's own tests
-	@$(BIN)/python -m pytest -n 2 --timeout=120 $(TESTS) --chaos-results=chaos-results/tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --timeout=120 $(TESTS) --chaos-results=chaos-results/tests
 	@[ "$(TESTS)" != tests ] || $(BIN)/python -m pytest -q tests/containers --chaos-results=chaos-results/contained
 
 conformance: $(READY) ## run the tests of OpenStack's own clients on the reference

@@ -118,7 +118,7 @@ class PlanFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """One item for each case; every word of the plan is checked here."""
         state = self.config.stash[_STATE]
-        state.refuse_shadowing()
+        state.begin()
         from chaos.engine.case import cases
         from chaos.errors import ChaosError
         from chaos.language.loader import load, unique
@@ -286,7 +286,7 @@ class Chaos:
 def chaos(request: pytest.FixtureRequest) -> Chaos:
     """Run fault plans against the target; it is started once and kept warm between tests."""
     state = request.config.stash[_STATE]
-    state.refuse_shadowing()
+    state.begin()
     return Chaos(state, state.default_target, request.node)
 
 
@@ -307,7 +307,7 @@ class ChaosState:
         self.kept: list[str] = []
         self.problems: list[str] = []
         """Why the results are not whole."""
-        self._checked = False
+        self._begun = False
         self._accompanied = False
 
     @property
@@ -376,19 +376,22 @@ class ChaosState:
             return self.default_target
         return source.target or self.default_target
 
-    def refuse_shadowing(self) -> None:
-        """Do nothing when all our packages can be imported.
+    def begin(self) -> None:
+        """Make ready for chaos tests: called where the first one is met, and later ones.
 
         Raises:
             pytest.UsageError: a package of the user's own hides one of ours.
         """
-        if not self._checked:
+        if not self._begun:
             from chaos.language.catalogue import shadowing
+            from chaos.safety import procfs
 
             hidden = shadowing()
             if hidden:
                 raise pytest.UsageError(hidden)
-            self._checked = True
+            if self.worker:  # it would notice its controller's death, but only seconds later
+                procfs.die_with_parent()
+            self._begun = True
 
     def accompany(self) -> None:
         """Let the hooks that accompany chaos tests into pytest.
@@ -405,13 +408,10 @@ class ChaosState:
     def session(self, target: str, item: pytest.Item) -> Session:
         """The running session of a target, for ``item``; only one runs at a time in a process."""
         from chaos.engine.session import Session
-        from chaos.safety import procfs
 
         running = self.sessions.get(target)
         if running is None:
             self.close_sessions()
-            if self.worker:  # it would notice its controller's death, but only seconds later
-                procfs.die_with_parent()
             running = Session(
                 target, self.journal,
                 keep=bool(self.config.getoption("chaos_keep")), require=self.requires,

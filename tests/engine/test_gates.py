@@ -359,28 +359,19 @@ def test_locks_in_one_order_pass_every_schedule(tiny: Running) -> None:
 
 
 @pytest.mark.slow
-def test_actors_that_wait_for_each_other_for_ever_are_a_finding(tiny: Running) -> None:
+def test_a_search_finds_actors_that_wait_for_each_other_for_ever_and_ends_them(
+    tiny: Running,
+) -> None:
     plan = swaps("unordered")
     passed(tiny, plan, bug="unordered-locks", schedule="a a a b b b")
-    outcome = tiny.run(plan, "unordered-locks", schedule="a b a b")
+    outcome = tiny.run(plan, "unordered-locks")
     assert outcome.verdict is Verdict.FAIL
     assert NO_DEADLOCK in outcome.violated
+    assert str(outcome.schedule) == "a b a b"
+    assert len(tiny.schedules) > 1
     hold = "in desk since before tests.tiny.desk:Desk.hold"
     assert f"a waits {hold}; b waits {hold}" in outcome.reason
-
-
-@pytest.mark.slow
-def test_a_search_finds_the_schedule_that_has_a_deadlock(tiny: Running) -> None:
-    outcome = tiny.run(swaps("unordered-all"), "unordered-locks")
-    assert outcome.verdict is Verdict.FAIL
-    assert NO_DEADLOCK in outcome.violated
-    assert len(tiny.schedules) > 1
-
-
-@pytest.mark.slow
-def test_nobody_outlives_a_deadlock(tiny: Running) -> None:
-    tiny.run(swaps("unordered-threads"), "unordered-locks", schedule="a b a b")
-    assert actors_after(2.0) == []
+    assert actors_after(60.0) == []
     passed(tiny, race("after-a-deadlock", claim("p", "a"), claim("p", "b"), points=CLAIM))
 
 

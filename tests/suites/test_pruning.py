@@ -62,14 +62,6 @@ DETACH_THEN_DELETE = race(
 )
 """The first actor has its client and a cast under way at once."""
 
-DELETE_BESIDE_A_DEATH = race(
-    "delete-beside-a-death",
-    (step("server.create", name="vm"), step("server.create", name="other")),
-    gone("server.delete", "first"),
-    step("server.reboot", server="other", label="second"),
-    points=["before compute.terminate", compute("hypervisor.destroy"), compute("hypervisor.start")],
-    crashes=1,
-)
 LATER = (
     Path(suites.__file__).parent / "delete_while_booting/race-two-deletes-at-later-stages.plan.yaml"
 )
@@ -171,21 +163,13 @@ def findings(reference: Running, case: Case) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(
-    ("plan", "bug"),
-    [
-        (DETACH_THEN_DELETE, "lp2067869"),
-        (DELETES_IN_A_CELL, "lp1914777"),
-        (DELETE_BESIDE_A_DEATH, "lp1247174"),
-    ],
-    ids=lambda one: one.name if isinstance(one, Plan) else one,
-)
 def test_whatever_is_found_by_all_schedules_is_found_by_those_that_are_run(
-    reference: Running, plan: Plan, bug: str
+    reference: Running,
 ) -> None:
+    plan, bug = DELETES_IN_A_CELL, "lp1914777"
     few = findings(reference, Case(plan, bug))
     everything = findings(reference, Case(plan, bug, schedules=EVERY))
-    assert {*few} <= {*everything}
+    assert {*few} < {*everything}
     assert {*few.values()} == {*everything.values()}
     assert all(few[schedule] == everything[schedule] for schedule in few)
     assert len(Counter(everything.values())) > 1
