@@ -55,6 +55,15 @@ def evacuate_server(scope: Scope, server: Server, host: str = "", wait: str = ""
     return _act_as_administrator(scope, server, wait, evacuate={"host": host} if host else {})
 
 
+@operation("server.live_migrate")
+def live_migrate_server(
+    scope: Scope, server: Server, host: str = "", wait: str = ""
+) -> dict[str, Any]:
+    """Move a server to another host while it runs, to ``host`` if that is given."""
+    wanted = {"host": host or None, "block_migration": "auto"}
+    return _act_as_administrator(scope, server, wait, **{"os-migrateLive": wanted})
+
+
 def _act_as_administrator(scope: Scope, server: str, wait: str, **action: Any) -> dict[str, Any]:
     from openstack.exceptions import raise_from_response
 

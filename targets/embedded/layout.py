@@ -131,6 +131,9 @@ class Layout:
             for peer in _PERIPHERALS:
                 yield f"{peer}=http://{link(CLIENT, peer)}"
             yield f"api=http://{link(CLIENT, self.api_services[0])}"
+        if _kind(name) == "hypervisor":
+            for peer in (f"hypervisor-{other}" for other in self.hosts if other != host):
+                yield f"{peer}=http://{link(name, peer)}"
         called = _CALLED.get(_kind(name), ())
         for peer in (*called, f"hypervisor-{host}") if _kind(name) == "compute" else called:
             yield f"{peer}=http://{link(name, peer)}"

@@ -214,6 +214,41 @@ POINTS = {
     "tracker.load_migrations": _compute(
         "tracker:ResourceTracker.load_migrations", "read what a host's moves use"
     ),
+    # Live migrations.
+    "conductor.live_migrate": _nova(
+        "conductor:Conductor.live_migrate_server", "conductor", "find a host for a live migration"
+    ),
+    "compute.live_migration_claim": _compute(
+        "live_migrating:_claim", "take a server that is to come as it runs"
+    ),
+    "compute.pre_live_migration": _compute(
+        "live_migrating:_pre_live_migration", "make room for a guest at the destination"
+    ),
+    "compute.live_migration": _compute(
+        "live_migrating:_migrate", "have a guest handed over, and give its record away"
+    ),
+    "compute.post_live_migration": _compute(
+        "live_migrating:_post_live_migration", "have a server at the destination"
+    ),
+    "compute.rollback_live_migration_at_dest": _compute(
+        "live_migrating:_rollback_at_dest", "forget a guest that did not come"
+    ),
+    "compute.rollback_live_migration_at_source": _compute(
+        "live_migrating:_rollback_at_source", "have everything as before at the source"
+    ),
+    "tracker.live_migration_claim": _compute(
+        "tracker:ResourceTracker.live_migration_claim", "claim what a server will use that comes"
+    ),
+    "tracker.drop_live_migration": _compute(
+        "tracker:ResourceTracker.drop_live_migration", "give a server away, and what it had"
+    ),
+    "tracker.drop_move_claim_at_rollback": _compute(
+        "tracker:ResourceTracker.drop_move_claim_at_rollback",
+        "end a live migration that failed, and give back its claim",
+    ),
+    "hypervisor.live_migrate": _compute(
+        "driver:Driver.live_migrate", "have the hypervisor hand a guest over"
+    ),
     # Moves between cells.
     "conductor.cross_cell": _nova(
         "cross_cell:run", "conductor", "do the next thing for a move between cells"
@@ -309,6 +344,8 @@ POINTS = {
     "guest.power_off": _hypervisor("power_off", "pull a guest's plug"),
     "guest.pause": _hypervisor("pause", "stop a guest's processors"),
     "guest.unpause": _hypervisor("unpause", "let a paused guest go on"),
+    "guest.migrate": _hypervisor("migrate", "hand a guest over to another host"),
+    "guest.receive": _hypervisor("receive", "have a guest go on that another host hands over"),
     "guest.connect": _hypervisor("connect", "connect a disk"),
     "guest.disconnect": _hypervisor("disconnect", "take a disk away"),
     # The image service's own steps.

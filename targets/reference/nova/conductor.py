@@ -13,10 +13,10 @@ from targets.reference.nova import (
     build_task,
     cross_cell,
     databases,
-    evacuate_task,
     migrate_task,
     orphans,
     process,
+    rehome_task,
     services,
     settings,
     unshelve_task,
@@ -37,7 +37,11 @@ class Conductor:
 
     def evacuate_server(self, cell: str, migration: str, attempt: int = 0) -> None:
         """Find a host for a server whose own is down, and have it made anew there."""
-        evacuate_task.run(cell, migration, attempt)
+        rehome_task.run(cell, migration, attempt)
+
+    def live_migrate_server(self, cell: str, migration: str, attempt: int = 0) -> None:
+        """Find a host for a server that is to be moved while it runs, and have it begin."""
+        rehome_task.run(cell, migration, attempt)
 
     def move_across_cells(self, migration: str, attempt: int = 0) -> None:
         """Do the next thing for a move to another cell, or have a host do it."""
@@ -61,7 +65,7 @@ class Conductor:
         with context.use(tokens.service_context(context.current_request_id() or "")):
             build_task.resume()
             migrate_task.resume()
-            evacuate_task.resume()
+            rehome_task.resume()
             cross_cell.resume()
             unshelve_task.resume()
 

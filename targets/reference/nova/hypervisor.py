@@ -10,6 +10,8 @@
 ``POST /guests/{uuid}/power-off``      pull the plug
 ``POST /guests/{uuid}/pause``          stop its processors, 409 if it does not run
 ``POST /guests/{uuid}/unpause``        let them go on, 409 if they do not stand still
+``POST /guests/{uuid}/migrate``        hand it over to another host's hypervisor, as it runs
+``POST /guests/{uuid}/receive``        be what another host's hypervisor hands over
 ``POST /guests/{uuid}/snapshot``       what its root disk holds
 ``POST /guests/{uuid}/crash``          nobody asks for that: it dies by itself
 ``POST /guests/{uuid}/ignore-acpi``    nor for that: it hangs until it is started the next time
@@ -28,6 +30,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from targets.reference import config
+from targets.reference.client import ServiceClient, ServiceError
 from targets.reference.database import Database, matching, open_database
 from targets.reference.nova import process
 from targets.reference.web import Api, Handler, HttpError, Reply, Request, not_found, serve
@@ -139,6 +142,31 @@ class Guests:
         """
         self._change(uuid, among=_ALIVE, power=RUNNING)
 
+    def migrate(self, uuid: str, to: str, power: str) -> None:
+        """Hand a guest over to the hypervisor of host ``to``, where it is known already.
+
+        It stands still while that one takes it; when that is not to be had, it goes on here. Where
+        the answer is lost, it may be there, and whoever asked asks again.
+
+        Raises:
+            HttpError: 404; 409, the other one does not take it.
+        """
+        self._change(uuid, power=SHUTDOWN)
+        try:
+            taken = {"receive": {"power": power}}
+            ServiceClient(f"hypervisor-{to}").post(f"/guests/{uuid}/receive", taken)
+        except ServiceError as error:
+            self._change(uuid, power=power)
+            raise HttpError(409, f"The guest could not be handed over: {error}") from None
+
+    def receive(self, uuid: str, power: str) -> None:
+        """Have a guest go on here, as it was elsewhere; no matter if it does already.
+
+        Raises:
+            HttpError: 404.
+        """
+        self._change(uuid, power=power)
+
     def snapshot(self, uuid: str) -> str:
         """Return what a guest's root disk holds.
 
@@ -241,6 +269,17 @@ def api(guests: Guests) -> Api:
     def shutdown(request: Request) -> dict[str, Any]:
         wait_s = float(request.body_of("shutdown")["wait_s"])
         return {"power": guests.shutdown(request.path["uuid"], wait_s)}
+
+    @api.route("POST", "/guests/{uuid}/migrate")
+    def migrate(request: Request) -> Reply:
+        asked = request.body_of("migrate")
+        guests.migrate(request.path["uuid"], asked["to"], asked["power"])
+        return Reply(204)
+
+    @api.route("POST", "/guests/{uuid}/receive")
+    def receive(request: Request) -> Reply:
+        guests.receive(request.path["uuid"], request.body_of("receive")["power"])
+        return Reply(204)
 
     @api.route("DELETE", "/volumes/{volume}")
     def disconnect_host(request: Request) -> None:

@@ -32,6 +32,7 @@ class MoveType(StrEnum):
     RESIZE = "resize"
     MIGRATION = "migration"
     EVACUATION = "evacuation"
+    LIVE_MIGRATION = "live-migration"
 
     @property
     def action(self) -> str:
@@ -43,6 +44,7 @@ _ACTIONS = {
     MoveType.RESIZE: "resize",
     MoveType.MIGRATION: "migrate",
     MoveType.EVACUATION: "evacuate",
+    MoveType.LIVE_MIGRATION: "live-migration",
 }
 
 
@@ -50,6 +52,9 @@ class MoveStatus(StrEnum):
     """How far a migration is; the words differ from kind to kind."""
 
     ACCEPTED = "accepted"
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
     PRE_MIGRATING = "pre-migrating"
     MIGRATING = "migrating"
     POST_MIGRATING = "post-migrating"

@@ -38,6 +38,15 @@ def evacuate(instance: Instance, host: str | None, vm_state: Vm) -> None:
     ConductorRpc.evacuate_server(instance.cell, uuid)
 
 
+def migrate_live(instance: Instance, host: str | None) -> None:
+    """Have a server moved to another host while it runs, to ``host`` if that is given."""
+    uuid, create = Migration.creating(
+        instance, MoveType.LIVE_MIGRATION, flavor_of(instance), host, MoveStatus.ACCEPTED
+    )
+    _write(instance, MoveType.LIVE_MIGRATION.action, Task.MIGRATING, create)
+    ConductorRpc.live_migrate_server(instance.cell, uuid)
+
+
 def confirm(instance: Instance, migration: Migration) -> None:
     """Have a server stay where and what it has become."""
     decided = migration.changing({MoveStatus.FINISHED}, status=MoveStatus.CONFIRMING)

@@ -57,6 +57,14 @@ class ConductorRpc:
         _client("conductor").cast("", "evacuate_server", delay_s=delay_s, **arguments)
 
     @staticmethod
+    def live_migrate_server(
+        cell: str, migration: str, attempt: int = 0, delay_s: float = 0.0
+    ) -> None:
+        """Have a host found for a server that is to be moved while it runs."""
+        arguments = {"cell": cell, "migration": migration, "attempt": attempt}
+        _client("conductor").cast("", "live_migrate_server", delay_s=delay_s, **arguments)
+
+    @staticmethod
     def move_across_cells(migration: str, attempt: int = 0, delay_s: float = 0.0) -> None:
         """Have the next thing done for a move to another cell, of which something has changed."""
         arguments = {"migration": migration, "attempt": attempt}
@@ -216,6 +224,11 @@ class ComputeRpc:
     def rebuild_evacuated(host: str, migration: str) -> None:
         """Have a server made anew on the host that was chosen for it, as its own is down."""
         _client("compute").cast(host, "rebuild_evacuated", migration=migration)
+
+    @staticmethod
+    def live_migration_claim(host: str, migration: str) -> None:
+        """Have a server claimed on the host that was chosen for it to come to as it runs."""
+        _client("compute").cast(host, "live_migration_claim", migration=migration)
 
     @staticmethod
     def end_move(host: str, migration: str) -> None:

@@ -51,6 +51,7 @@ class Task(StrEnum):
     UNSHELVING = "unshelving"
     SOFT_DELETING = "soft-deleting"
     RESTORING = "restoring"
+    MIGRATING = "migrating"
     RESIZE_PREP = "resize_prep"
     RESIZE_MIGRATING = "resize_migrating"
     RESIZE_MIGRATED = "resize_migrated"

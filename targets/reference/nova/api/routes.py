@@ -22,6 +22,7 @@ from targets.reference.nova.api.servers import (
     consoles,
     evacuations,
     instance_actions,
+    live_migrations,
     locking,
     metadata,
     moves,
@@ -55,7 +56,8 @@ RESOURCES = (
     server_groups,
 )
 SERVER_ACTIONS = (
-    consoles, evacuations, locking, moves, power, rebuild, shelving, snapshots, soft_delete,
+    consoles, evacuations, live_migrations, locking, moves, power, rebuild, shelving, snapshots,
+    soft_delete,
 )  # fmt: skip
 """The modules that add to the table of ``servers.actions``: it is enough to import them."""
 

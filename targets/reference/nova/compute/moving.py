@@ -42,6 +42,14 @@ class Turn(Enum):
     REBUILD = auto()
     FENCE = auto()
     FORGET = auto()
+    # A live migration.
+    LIVE_CLAIM = auto()
+    LIVE_BEGIN = auto()
+    PRE_LIVE = auto()
+    LIVE_MIGRATE = auto()
+    POST_LIVE = auto()
+    ROLLBACK_AT_DEST = auto()
+    ROLLBACK_AT_SOURCE = auto()
 
 
 Step = Callable[[Host, Migration, Instance], None]

@@ -71,7 +71,7 @@ def decide(task_state: Task | None, vm_state: Vm, power_state: Power) -> Recover
     """Return what to do with an instance of this host."""
     if task_state == Task.DELETING:
         return Recovery.DELETE
-    if task_state in MOVE_TASKS:
+    if task_state in MOVE_TASKS or task_state == Task.MIGRATING:
         return Recovery.MOVE
     if vm_state == Vm.BUILDING or task_state in BUILD_TASKS:
         return Recovery.ABANDON_BUILD

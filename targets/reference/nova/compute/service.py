@@ -16,6 +16,7 @@ from targets.reference.nova.compute.devices import Devices
 from targets.reference.nova.compute.driver import Driver
 from targets.reference.nova.compute.evacuating import Evacuator
 from targets.reference.nova.compute.host import Host
+from targets.reference.nova.compute.live_migrating import LiveMigrator
 from targets.reference.nova.compute.moving import Mover
 from targets.reference.nova.compute.periodic import PeriodicTasks
 from targets.reference.nova.compute.power import PowerSwitch
@@ -35,7 +36,8 @@ UPKEEP = (upkeep,)
 """Modules that add periodic tasks, and nothing else: it is enough to import them."""
 OPERATIONS = (
     Builder, PowerSwitch, Devices, Photographer, Rebuilder, Mover, Resizer, Shelver,
-    SoftDeleter, SnapshotMover, Evacuator, PeriodicTasks,
+    SoftDeleter, SnapshotMover, Evacuator, LiveMigrator,
+    PeriodicTasks,
 )  # fmt: skip
 """What a compute can be asked to do over the bus, beside looking at an instance again."""
 

@@ -158,6 +158,49 @@ class ResourceTracker:
                 also=self._counted(failed, ending),
             )
 
+    def live_migration_claim(self, instance: Instance, migration: Migration) -> None:
+        """Take what an instance will use here that is to come while it runs.
+
+        Raises:
+            ComputeResourcesUnavailable: there is no room for it.
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it is not to come any more.
+        """
+        with self._semaphore:
+            begun = {"dest_compute": self._host, "status": MoveStatus.QUEUED}
+            mine = migration.changing({MoveStatus.ACCEPTED}, **begun)
+            room = self._counted(mine, fits(self._host))
+            instance.save(expected_task_state={Task.MIGRATING}, also=room)
+
+    def drop_live_migration(self, instance: Instance, migration: Migration) -> None:
+        """Give an instance away whose guest is at its destination already, and what it had here.
+
+        Raises:
+            InstanceNotFound, UnexpectedTaskState, MoveConflict: it is being deleted.
+        """
+        dest = str(migration.dest_compute)
+        with self._semaphore:
+            over = migration.changing({MoveStatus.RUNNING}, status=MoveStatus.COMPLETED)
+            instance.save(
+                host=dest,
+                node=dest,
+                expected_task_state={Task.MIGRATING},
+                also=self._counted(over, count(dest)),
+            )
+
+    def drop_move_claim_at_rollback(self, migration: Migration) -> None:
+        """Give back what an instance would have used here, and end its move, as one step.
+
+        Raises:
+            MoveConflict: the move is over.
+        """
+        with self._semaphore:
+            self._roll_back(migration)
+
+    def _roll_back(self, migration: Migration) -> None:
+        over = migration.changing(IN_PROGRESS, status=MoveStatus.FAILED)
+        with databases.cell(self._cell).transaction() as connection:
+            self._counted(over)(connection)
+
     def end_move(self, migration: Migration, status: MoveStatus) -> None:
         """Give back what this host has of an instance that is on another one.
 
