@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from chaos.operation import OperationFailed, OperationIndeterminate
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
     from requests.adapters import HTTPAdapter
 
+_ENVIRONMENT = Lock()
+"""For who changes the environment: there is one for all actors."""
 _actor: ContextVar[tuple[str, float]] = ContextVar("actor", default=("", 30.0))
 
 
@@ -47,7 +50,9 @@ def connect(
     """Connect to ``cloud`` of that file; the SDK's own retries are off.
 
     The cloud's ``operator`` goes along, for the operations that are his, and so does
-    ``administrator()``: a connection to that other cloud of the file, made when it is wanted.
+    ``administrator()``: a connection to that other cloud of the file, made when it is wanted. So is
+    ``found_through(way)``, one to the same cloud by what an SDK finds by itself: a ``clouds.yaml``
+    that variables name, or the ``environment`` alone.
     """
     # Imported here, as it takes a tenth of a second and a run without this target needs none of it.
     from keystoneauth1.session import Session
@@ -102,10 +107,43 @@ def connect(
             connection.session.session.mount(balancer.url, _adapter(balancer))
         return connection
 
+    def found_through(way: str) -> Connection:
+        if way == "environment":
+            said = found.get_one(cloud).config
+            known = {**said["auth"], "region_name": said["region_name"]}
+            variables = {f"OS_{name.upper()}": value for name, value in known.items() if value}
+            # Nor does a file that lies about say anything.
+            variables["OS_CLIENT_CONFIG_FILE"] = os.devnull
+        else:
+            variables = {"OS_CLIENT_CONFIG_FILE": str(clouds_yaml), "OS_CLOUD": cloud}
+        with _environment(variables):
+            config = OpenStackConfig(session_constructor=ActorsSession)
+            connection = Connection(config=config.get_one())
+        if balancer:
+            connection.session.session.mount(balancer.url, _adapter(balancer))
+        return connection
+
     connection = connection_to(cloud)
+    connection.found_through = cache(found_through)  # type: ignore[attr-defined]
     connection.operator = operator  # type: ignore[attr-defined]
     connection.administrator = cache(partial(connection_to, administrator))  # type: ignore[attr-defined]
     return connection
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Have these variables of the SDK, and no others, for the length of the block."""
+    with _ENVIRONMENT:
+        kept = {name: value for name, value in os.environ.items() if name.startswith("OS_")}
+        for name in kept:
+            del os.environ[name]
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name in variables:
+                del os.environ[name]
+            os.environ.update(kept)
 
 
 def _adapter(balancer: Balancer) -> HTTPAdapter:

@@ -24,7 +24,9 @@ from chaos.operation import (
     Scope,
 )
 from chaos.words import Word
+from targets.cloud import layers
 from targets.cloud.client import acting_as
+from targets.cloud.layers import Found, Layer
 from targets.cloud.operator import GuestFate
 
 T = TypeVar("T")
@@ -217,9 +219,20 @@ def force_delete_server(scope: Scope, server: Server) -> dict[str, Any]:
 
 @operation("server.delete")
 def delete_server(
-    scope: Scope, server: Server, by: Literal["owner", "administrator"] = "owner"
+    scope: Scope,
+    server: Server,
+    by: Literal["owner", "administrator"] = "owner",
+    layer: Layer = "",
+    found: Found = "clouds.yaml",
 ) -> dict[str, Any]:
-    """Ask for a server's deletion; that it is gone already (404) is as good as 204."""
+    """Ask for a server's deletion; that it is gone already (404) is as good as 204.
+
+    With ``layer`` through that layer of the SDK, which has ``found`` the cloud so.
+    """
+    if layer:
+        asked = server_id(scope, server)
+        layers.client(scope, layer, found).delete("server", asked)
+        return {"status": 204, "server": asked}
     client = scope.client if by == "owner" else scope.client.administrator()
     key = _find(scope, scope.client.compute, "servers", server)
     return {"status": _delete(client.compute, "servers", key), "server": key}
@@ -337,14 +350,25 @@ def attach_volume(
 
 
 @operation("volume.detach")
-def detach_volume(scope: Scope, server: Server, volume: Volume, wait: str = "") -> dict[str, Any]:
+def detach_volume(
+    scope: Scope,
+    server: Server,
+    volume: Volume,
+    wait: str = "",
+    layer: Layer = "",
+    found: Found = "clouds.yaml",
+) -> dict[str, Any]:
     """Ask for a volume to be detached; with ``wait``, until the volume has that status."""
     from openstack.block_storage.v3.volume import Volume as SdkVolume
 
     on, key = server_id(scope, server), _volume_id(scope, volume)
-    # With a mere id the SDK looks for the server first, and takes one that is gone for the volume.
-    known = SdkVolume.new(id=key)
-    scope.client.compute.delete_volume_attachment(on, known, ignore_missing=False)
+    if layer:
+        layers.client(scope, layer, found).detach(on, key)
+    else:
+        # With a mere id the SDK looks for the server first, and takes one that is gone for the
+        # volume.
+        known = SdkVolume.new(id=key)
+        scope.client.compute.delete_volume_attachment(on, known, ignore_missing=False)
     if wait:
         wait_volume(scope, volume, wait)
     return {"status": 202, "server": on, "volume": key}
@@ -363,33 +387,50 @@ def keep_volume(
 
 
 @operation("volume.delete")
-def delete_volume(scope: Scope, volume: Volume) -> dict[str, Any]:
+def delete_volume(
+    scope: Scope, volume: Volume, layer: Layer = "", found: Found = "clouds.yaml"
+) -> dict[str, Any]:
     """Ask for a volume's deletion; that it is gone already (404) is as good as 202."""
+    if layer:
+        asked = _volume_id(scope, volume)
+        layers.client(scope, layer, found).delete("volume", asked)
+        return {"status": 202, "volume": asked}
     key = _find(scope, scope.client.block_storage, "volumes", volume)
     return {"status": _delete(scope.client.block_storage, "volumes", key), "volume": key}
 
 
 @operation("volume.wait", asserts=True)
-def wait_volume(scope: Scope, volume: Volume, status: str) -> dict[str, Any]:
+def wait_volume(
+    scope: Scope, volume: Volume, status: str, layer: Layer = "", found: Found = "clouds.yaml"
+) -> dict[str, Any]:
     """Wait until a volume has this status."""
-    found = _until(
-        scope,
-        f"volume {volume} to become {status}",
-        lambda: _present(_volume(scope, volume), f"volume {volume}"),
-        lambda v: v["status"] == status,
-        lambda v: str(v["status"]),
-    )
-    return {"status": found["status"]}
+
+    def look() -> str:
+        if layer:
+            seen = layers.client(scope, layer, found).status(_volume_id(scope, volume))
+            return _present(seen, f"volume {volume}")
+        return str(_present(_volume(scope, volume), f"volume {volume}")["status"])
+
+    what = f"volume {volume} to become {status}"
+    return {"status": _until(scope, what, look, lambda seen: seen == status, str)}
 
 
 @operation("volume.wait_detached", asserts=True)
-def wait_volume_detached(scope: Scope, server: Server, volume: Volume) -> dict[str, Any]:
+def wait_volume_detached(
+    scope: Scope, server: Server, volume: Volume, layer: Layer = "", found: Found = "clouds.yaml"
+) -> dict[str, Any]:
     """Wait until a server has a volume no more, as the compute service tells it."""
     on, key = server_id(scope, server), _volume_id(scope, volume)
+
+    def look() -> list[str]:
+        if layer:
+            return layers.client(scope, layer, found).attached(on)
+        return [one.id for one in scope.client.compute.volume_attachments(on)]
+
     kept = _until(
         scope,
         f"volume {volume} to leave server {server}",
-        lambda: [one.id for one in scope.client.compute.volume_attachments(on)],
+        look,
         lambda found: key not in found,
         lambda found: f"attached still, with {len(found)} in all",
     )
