@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import sqlalchemy as sa
 import urllib3
@@ -82,6 +83,27 @@ def test_a_database_is_a_file_in_the_run_directory_unless_a_url_is_given() -> No
 def test_a_context_survives_its_way_through_a_message() -> None:
     sent = RequestContext("req-1", "project", "demo", "token", ("member",))
     assert RequestContext.from_message(sent.to_message()) == sent
+
+
+def test_a_token_is_good_until_it_is_out_of_date(
+    as_service: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tokens.issue("her", "project", ("member",))
+    known = tokens.verify(token)
+    assert (known.user_id, known.roles) == ("her", ("member",))
+    monkeypatch.setattr("targets.reference.tokens.time.time", lambda: known.expires_at - 1)
+    assert tokens.verify(token) == known
+    monkeypatch.setattr("targets.reference.tokens.time.time", lambda: known.expires_at)
+    with pytest.raises(tokens.InvalidToken, match="out of date"):
+        tokens.verify(token)
+
+
+def test_a_token_of_another_control_plane_is_none(as_service: None) -> None:
+    token = tokens.issue("her", "project", ("member",))
+    tokens.verify(token)
+    forged = jwt.encode(jwt.decode(token, options={"verify_signature": False}), "x" * 32, "HS256")
+    with pytest.raises(tokens.InvalidToken):
+        tokens.verify(forged)
 
 
 def test_a_thread_that_serves_no_request_has_no_request_id() -> None:
