@@ -57,6 +57,8 @@ from targets.reference.web import notify_ready
 LOG = logging.getLogger(__name__)
 MOST_OF_A_STRANGER = 1 << 10
 """Longest frame, in bytes, that a peer may send before it has shown the token."""
+_TURNS = 4
+"""In so many turns of the event loop the last words of the dead are read, and then their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +401,7 @@ class Peer(asyncio.Protocol):
             case "under_way":
                 answer["moving"] = list(broker.under_way(frame["requests"], frame["stopped"]))
             case "listening":
-                answer["queues"] = [name for name, q in broker.queues.items() if q.consumers]
+                return self._tell_who_listens(number, _TURNS)
             case "purge":
                 broker.purge()
             case "stats":
@@ -410,6 +412,16 @@ class Peer(asyncio.Protocol):
                 LOG.error("a peer asked for `%s`, which this broker does not know", other)
                 return self._transport.close()
         return self.send(answer)
+
+
+    def _tell_who_listens(self, number: int, turns: int) -> None:
+        """Answer when whoever had died before the question is known to be dead."""
+        if turns:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._tell_who_listens, number, turns - 1)
+            return
+        names = [name for name, queue in self.broker.queues.items() if queue.consumers]
+        self.send({"op": "ok", "id": number, "queues": names})
 
 
 async def serve(listener: socket.socket, token: str, journal: Journal) -> None:

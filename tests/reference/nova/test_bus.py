@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -66,6 +67,20 @@ class Broker:
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def stranger(self) -> socket.socket:
+        """A connection by hand, which has shown the token."""
+        host, port = self.address.split(":")
+        connection = socket.create_connection((host, int(port)), DEADLINE_S)
+        connection.sendall(encode({"op": "hello", "token": TOKEN}))
+        return connection
 
 
 @pytest.fixture(scope="module")
@@ -592,6 +607,26 @@ def test_work_that_outlives_the_broker_is_pending_at_the_next_one(tmp_path: Path
     producer.close()
     broker.kill()
     assert (pending, settled) == (["compute.host1: build in flight"], [])
+
+
+@pytest.mark.parametrize("words", [b"", encode({"op": "idle", "ticket": 1})])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_who_died_before_the_question_listens_no_more(
+    broker: Broker, words: bytes, is_cut: bool
+) -> None:
+    """However much the broker finds at once: it is stopped while all of it is sent."""
+    with broker.stranger() as asking:
+        with broker.stranger() as dying:
+            dying.sendall(encode({"op": "consume", "id": 1, "queue": "dying", "limit": 1}))
+            assert dying.recv(1 << 10)
+            broker.stop()
+            dying.sendall(words)
+            if is_cut:  # as the kernel does with what has something unread
+                dying.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        asking.sendall(encode({"op": "listening", "id": 2}))
+        broker.go_on()
+        (answer,) = [frame for frame in Decoder().feed(asking.recv(1 << 10)) if frame["id"] == 2]
+    assert answer["queues"] == []
 
 
 def test_drain_waits_for_a_consumer_that_is_to_come(connect: Connect) -> None:
