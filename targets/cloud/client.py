@@ -22,8 +22,11 @@ from targets.cloud.operator import Operator
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
+    from requests import Response
     from requests.adapters import HTTPAdapter
 
+_TELL_THE_END = ("content-length", "transfer-encoding", "connection")
+"""The headers, of which an answer with a body has one."""
 _ENVIRONMENT = Lock()
 """For who changes the environment: there is one for all actors."""
 _actor: ContextVar[tuple[str, float]] = ContextVar("actor", default=("", 30.0))
@@ -38,6 +41,19 @@ class Balancer:
 
     url: str
     choose: Callable[[str], str]
+
+
+def _check_whole(answer: Response) -> None:
+    """Refuse an answer that was cut within its headers: Python takes it for one without a body.
+
+    Raises:
+        RequestException: there is a body, and nothing says where it ends.
+    """
+    from requests.exceptions import ChunkedEncodingError
+
+    ends = any(name in answer.headers for name in _TELL_THE_END)
+    if not ends and answer.status_code not in (204, 304):
+        raise ChunkedEncodingError(f"the answer {answer.status_code} was cut within its headers")
 
 
 def connect(
@@ -91,7 +107,10 @@ def connect(
                 options["global_request_id"] = request_id
             options.setdefault("timeout", timeout_s)
             options.setdefault("proxies", {"no_proxy": _asked_directly()})
-            return super().request(url, method, **options)
+            answer = super().request(url, method, **options)
+            if method != "HEAD":
+                _check_whole(answer)
+            return answer
 
     found = OpenStackConfig(
         config_files=[str(clouds_yaml)],

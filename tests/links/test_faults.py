@@ -82,7 +82,9 @@ def test_latency_is_measured(proxied: Running) -> None:
     [
         ("reset_peer", {}),
         ("timeout", {"seconds": 0.05}),
-        ("limit_data", {"size": 100, "way": "back"}),
+        ("limit_data", {"size": 10, "way": "back"}),
+        ("limit_data", {"size": 100, "way": "back"}),  # within the headers
+        ("limit_data", {"size": 400, "way": "back"}),
         ("down", {}),
     ],
 )

@@ -413,7 +413,6 @@ class Peer(asyncio.Protocol):
                 return self._transport.close()
         return self.send(answer)
 
-
     def _tell_who_listens(self, number: int, turns: int) -> None:
         """Answer when whoever had died before the question is known to be dead."""
         if turns:
