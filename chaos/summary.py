@@ -81,7 +81,8 @@ def tell(
         out.print(f"\n… and {len(unexpected) - TOLD} more that are not as expected")
     # All of them are in the report; where nothing is wrong, one shows how.
     again = [trial.reproduce for trial in unexpected] or [trial.reproduce for trial in trials[-1:]]
-    out.print("\n[bold]run one again[/]")
+    if again:
+        out.print("\n[bold]run one again[/]")
     for command in list(dict.fromkeys(again))[:TOLD]:
         out.print(f"  {plain(command)}", highlight=False, soft_wrap=True)
     for found in residues:
