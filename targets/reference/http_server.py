@@ -111,7 +111,14 @@ class HttpServer:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._quiet.opened(accepted)
             connection = _Connection(accepted, self._quiet, self._respond)
-            threading.Thread(target=connection.serve, name="request", daemon=True).start()
+            try:
+                threading.Thread(target=connection.serve, name="request", daemon=True).start()
+            except RuntimeError as error:
+                LOG.warning("cannot serve one more: %s", error)
+                self._quiet.closing(accepted)
+                accepted.close()
+                self._refused = True
+                return
 
 
 class _Connection:

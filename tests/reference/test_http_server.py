@@ -292,6 +292,27 @@ def test_too_many_connections_are_closed_and_the_others_go_on(
     assert told(first)["path"] == "/2"
 
 
+def test_who_can_have_no_thread_is_refused_and_the_others_go_on(
+    connect: Callable[[], socket.socket], monkeypatch: pytest.MonkeyPatch, quiet: Quiet
+) -> None:
+    first = connect()
+    first.sendall(b"GET /1 HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert told(first)["path"] == "/1"
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("targets.reference.http_server.threading.Thread.start", start)
+        assert is_closed(connect())
+    assert quiet.connections == 1
+    first.sendall(b"GET /2 HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert told(first)["path"] == "/2"
+    later = connect()
+    later.sendall(b"GET /3 HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert told(later)["path"] == "/3"
+
+
 def test_a_server_that_stops_lets_what_is_in_flight_end() -> None:
     quiet, echo = Quiet(), Echo()
     listener = socket.create_server(("127.0.0.1", 0))
