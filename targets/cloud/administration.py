@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.operation import OperationFailed, Scope
-from targets.cloud.operations import operation
+from targets.cloud.catalogue import operation
 
 
 @operation("compute.disable")

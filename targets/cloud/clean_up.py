@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chaos.operation import Scope
-from targets.cloud import operations
+from targets.cloud import records, servers, volumes
 from targets.cloud.client import acting_as
 
 
@@ -23,39 +23,41 @@ def clean_up(scope: Scope, settle: Callable[[float], None]) -> None:
     """
     client = scope.client
     with acting_as(scope.request_id, scope.deadline_s):
-        servers = [found["id"] for found in operations.listed(client.compute, "servers")]
-        volumes = [found["id"] for found in operations.listed(client.block_storage, "volumes")]
+        his_servers = [found["id"] for found in records.listed(client.compute, "servers")]
+        his_volumes = [found["id"] for found in records.listed(client.block_storage, "volumes")]
     # A server that was deleted softly is in no list.
-    asked = {*servers} | {key for name, key in scope.made.items() if name.startswith("servers/")}
+    asked = {*his_servers} | {
+        key for name, key in scope.made.items() if name.startswith("servers/")
+    }
     by_id = replace(
         scope,
-        made={operations.made("servers", key): key for key in asked}
-        | {operations.made("volumes", key): key for key in volumes},
+        made={records.made("servers", key): key for key in asked}
+        | {records.made("volumes", key): key for key in his_volumes},
     )
-    for server in servers:
-        operations.delete_server(by_id, server)
+    for server in his_servers:
+        servers.delete_server(by_id, server)
     settle(scope.deadline_s)
     for server in sorted(asked):
-        status = operations.server_status(by_id, server)
+        status = records.server_status(by_id, server)
         if status == "SOFT_DELETED":
-            operations.force_delete_server(by_id, server)
-        if status is not None and server in servers:
-            operations.wait_server_gone(by_id, server)
-    for volume in volumes:
-        operations.delete_volume(by_id, volume)
-    for volume in volumes:
-        operations.wait_volume_gone(by_id, volume)
+            servers.force_delete_server(by_id, server)
+        if status is not None and server in his_servers:
+            servers.wait_server_gone(by_id, server)
+    for volume in his_volumes:
+        volumes.delete_volume(by_id, volume)
+    for volume in his_volumes:
+        volumes.wait_volume_gone(by_id, volume)
     with acting_as(scope.request_id, scope.deadline_s):
         if made_otherwise := _not_of(scope, "servers", "volumes", "images"):
-            ports = [found["id"] for found in operations.listed(client.network, "ports")]
+            ports = [found["id"] for found in records.listed(client.network, "ports")]
             for port in made_otherwise.intersection(ports):
                 client.network.delete_port(port)
-        for image in operations.listed(client.image, "images"):
+        for image in records.listed(client.image, "images"):
             if image["visibility"] != "public" and not image.get("temporary"):
                 client.image.delete_image(image["id"])
 
 
 def _not_of(scope: Scope, *collections: str) -> set[str]:
     """The ids of what the plan made that is in none of these."""
-    names = tuple(operations.made(collection, "") for collection in collections)
+    names = tuple(records.made(collection, "") for collection in collections)
     return {key for name, key in scope.made.items() if not name.startswith(names)}

@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from chaos.operation import Scope
-from targets.cloud.operations import (
-    Server,
-    flavor_id,
-    operation,
-    server_id,
-    wait_server,
-)
+from targets.cloud.catalogue import Server, operation
+from targets.cloud.records import server_id
+from targets.cloud.servers import flavor_id, wait_server
 
 _VERSION = "2.68"
 """Of what only an administrator may do: from here on no host can be forced."""

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from chaos.errors import NotSettled, TargetError
 from chaos.operation import Scope
 from chaos.target import Limits, ServiceState
-from targets.cloud import administration, moves, operations
+from targets.cloud import administration, images, moves, provider, servers, volumes
+from targets.cloud.catalogue import OPERATIONS
 from targets.cloud.clean_up import clean_up
 from targets.cloud.client import Balancer, connect
 from targets.cloud.world import CloudWorld
@@ -41,7 +42,7 @@ from targets.reference.config import BUS_JOURNAL, bus_token
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-VOCABULARY = (operations, moves, administration)
+VOCABULARY = (administration, images, moves, provider, servers, volumes)
 """The modules that add to the catalogue of operations: it is enough to import them."""
 PATIENCE_S = 0.2
 """How long who must be asked may take to answer."""
@@ -95,7 +96,7 @@ class Embedded(ProcessTarget):
     """Which processes there are; a subclass may have another one, and the topology of that."""
     topology = layout.topology()
     points = POINTS
-    operations = operations.OPERATIONS
+    operations = OPERATIONS
     limits = Limits(
         start_s=30.0, stop_s=10.0, settle_s=10.0, client_s=10.0, poll_s=0.01, blocked_s=0.1
     )
