@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import docker
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -46,6 +48,7 @@ def connect(by: Mapping[str, str] | None = None) -> Any:
     """
     with told("connect"):
         environment = way() if by is None else dict(by)
+        _knock(environment.get("DOCKER_HOST") or DEFAULT_UNIX_SOCKET)
         client = docker.from_env(timeout=int(LIMIT_S), version=_API, environment=environment)
         try:
             client.ping()
@@ -53,6 +56,23 @@ def connect(by: Mapping[str, str] | None = None) -> Any:
             client.close()
             raise
         return client
+
+
+def _knock(url: str) -> None:
+    """See whether anybody answers at a socket: the client leaves one open where nobody does.
+
+    Raises:
+        DockerException: nobody does.
+    """
+    scheme, _, path = url.partition("://")
+    if scheme not in ("unix", "http+unix"):
+        return
+    with socket.socket(socket.AF_UNIX) as knocking:
+        knocking.settimeout(LIMIT_S)
+        try:
+            knocking.connect(f"/{path.lstrip('/')}")
+        except OSError as error:
+            raise DockerException(str(error)) from error
 
 
 @contextmanager
